@@ -1,0 +1,1 @@
+"""Scorecards, SwapBench and figures."""

@@ -1,0 +1,1 @@
+"""Networks applied to frames, giving faces and tracks."""

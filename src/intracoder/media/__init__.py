@@ -1,0 +1,1 @@
+"""Files to Frames and back; the only package that imports PyAV."""

@@ -1,0 +1,1 @@
+"""Consent, guard, watermark, Content Credentials, label, ledger, verification."""

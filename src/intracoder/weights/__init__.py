@@ -1,0 +1,1 @@
+"""Pretrained networks that ship with the package; see manifest.toml."""
