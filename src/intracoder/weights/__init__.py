@@ -1,1 +1,0 @@
-"""Pretrained networks that ship with the package; see manifest.toml."""
