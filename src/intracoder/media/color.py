@@ -1,0 +1,130 @@
+"""YUV to RGB and back without bias.
+
+swscale's default conversion darkens by about one level each way; the flags here don't. Its RGB to *full-range*
+YUV takes half a level off both chroma planes whatever the flags, so that one direction is done here in NumPy.
+"""
+
+from __future__ import annotations
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from jaxtyping import UInt8
+
+from intracoder.records import ColorTags, Image
+
+ACCURATE = (
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+)
+UNSPECIFIED = 2
+_LIMITED, _FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
+
+# AVCOL_SPC_* code to the code that swscale takes for the same matrix
+_SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+# swscale's code to the weights of red and blue in luma. Source: ITU-T H.273, table 4
+_LUMA_WEIGHTS = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+
+
+def matrix_code(tags: ColorTags, height: int, width: int) -> int | None:
+    """The code that swscale has for the YUV matrix in use; None for one that can't be converted (YCgCo, ICtCp, ...).
+
+    Streams that don't say are taken as players take them: BT.709 from 1280 pixels on the longer side or more than
+    576 on the shorter, BT.601 below. The rule is the same for a picture and for the picture turned upright.
+    """
+    if tags.matrix in (UNSPECIFIED, 0, 3):
+        is_high_definition = max(height, width) >= 1280 or min(height, width) > 576
+        return 1 if is_high_definition else 5
+    return _SWSCALE_MATRIX.get(tags.matrix)
+
+
+class ToRgb:
+    """Converts a stream's decoded frames to RGB arrays of one size."""
+
+    def __init__(self, tags: ColorTags, matrix: int) -> None:
+        self._reformatter = VideoReformatter()
+        self._matrix = matrix
+        self._range = _FULL if tags.is_full_range else _LIMITED
+
+    def __call__(self, frame: VideoFrame, height: int, width: int) -> Image:
+        """``frame`` as RGB, scaled to ``height`` x ``width``."""
+        if frame.format.is_rgb:
+            converted = self._reformatter.reformat(
+                frame, width=width, height=height, format="rgb24", interpolation=ACCURATE
+            )
+        else:
+            converted = self._reformatter.reformat(
+                frame,
+                width=width,
+                height=height,
+                format="rgb24",
+                src_colorspace=self._matrix,
+                src_color_range=self._range,
+                interpolation=ACCURATE,
+            )
+        return np.ascontiguousarray(converted.to_ndarray(), dtype=np.uint8)
+
+
+class ToYuv:
+    """Converts RGB arrays of even size to yuv420p frames."""
+
+    def __init__(self, tags: ColorTags, matrix: int) -> None:
+        self._reformatter = VideoReformatter()
+        self._matrix = matrix
+        self._tags = tags
+
+    def __call__(self, image: Image) -> VideoFrame:
+        """``image`` as a yuv420p frame that carries the colour tags."""
+        if self._tags.is_full_range:
+            frame = VideoFrame.from_ndarray(full_range_yuv420(image, self._matrix), format="yuv420p")
+        else:
+            frame = self._reformatter.reformat(
+                VideoFrame.from_ndarray(image, format="rgb24"),
+                format="yuv420p",
+                dst_colorspace=self._matrix,
+                dst_color_range=_LIMITED,
+                interpolation=ACCURATE,
+            )
+        set_tags(frame, self._tags)
+        return frame
+
+
+def set_tags(frame_or_context: VideoFrame | av.VideoCodecContext, tags: ColorTags) -> None:
+    """Writes ``tags`` on a frame or on an encoder."""
+    frame_or_context.colorspace = tags.matrix
+    frame_or_context.color_range = _FULL if tags.is_full_range else _LIMITED
+    frame_or_context.color_trc = tags.transfer
+    frame_or_context.color_primaries = tags.primaries
+
+
+def full_range_yuv420(image: Image, matrix: int) -> UInt8[np.ndarray, "_ w"]:
+    """RGB to planar full-range 4:2:0, the three planes below each other as PyAV takes them.
+
+    Chroma is sited as in MPEG-2 and H.264: on the left luma column of each pair, between its two rows.
+    ``image`` has even sides. Source: ITU-T H.273 §8.3.
+    """
+    red, blue = _LUMA_WEIGHTS[matrix]
+    green = 1.0 - red - blue
+    rows = np.array(
+        [
+            [red, green, blue],
+            [-red / (2 * (1 - blue)), -green / (2 * (1 - blue)), 0.5],
+            [0.5, -green / (2 * (1 - red)), -blue / (2 * (1 - red))],
+        ],
+        np.float32,
+    )
+    yuv = cv2.transform(image.astype(np.float32), rows)
+    # [1 2 1]/4 across, [1 1]/2 down
+    across = cv2.filter2D(yuv[..., 1:], -1, np.array([[0.25, 0.5, 0.25]], np.float32), borderType=cv2.BORDER_REPLICATE)
+    chroma = (across[0::2, 0::2] + across[1::2, 0::2]) / 2 + 128.0
+    planes = (yuv[..., 0], chroma[..., 0], chroma[..., 1])
+    flat = np.concatenate([plane.ravel() for plane in planes])
+    planes8: UInt8[np.ndarray, "_ w"] = np.clip(np.rint(flat), 0, 255).astype(np.uint8).reshape(-1, image.shape[1])
+    return planes8
