@@ -36,7 +36,7 @@ from intracoder.provenance.packaged import PINNED_RECORDS, packaged_records
 from intracoder.records import Embedding, Embeddings
 
 RECORD_NAME = "consent.toml"
-MEDIA_SUFFIX = re.compile(r"\.(png|jpe?g|webp|bmp|tiff?|gif|mp4|m4v|mov|mkv|webm|avi|3gp|m2?ts)", re.IGNORECASE)
+MEDIA_SUFFIX = re.compile(r"\.(png|jpe?g|webp|bmp|tiff?|mp4|m4v|mov|mkv|webm|avi|3gp)", re.IGNORECASE)
 """Files of a source folder that a record covers; others (notes, records) are nobody's face."""
 SAME_PERSON_MIN = 0.35
 """Cosine to the set's centroid under which a face is another person's; as curate.similarity_min."""
