@@ -29,6 +29,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         MediaError: the folder is missing or can't be written, ``path`` is a folder, or the disk is full.
     """
     path = Path(path)
+    temporary = new_beside(path)
+    try:
+        yield temporary
+        _publish(temporary, path)
+    except OSError as error:
+        discard(temporary)
+        if error.errno in _MEDIUM_ERRNOS or error.filename in (os.fspath(temporary), os.fspath(path)):
+            raise write_error(path, error) from error
+        raise
+    except BaseException:
+        discard(temporary)
+        raise
+
+
+def new_beside(path: Path) -> Path:
+    """Makes the empty file that ``atomic_path`` gives; whoever calls this removes or renames it.
+
+    Raises:
+        MediaError: as ``atomic_path``.
+    """
     if path.is_dir():
         raise MediaError(f"{path}: can't be written: it is a folder, expected a file name")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{path.suffix}")
@@ -37,17 +57,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise write_error(path, error) from error
-    try:
-        yield temporary
-        _publish(temporary, path)
-    except OSError as error:
-        _discard(temporary)
-        if error.errno in _MEDIUM_ERRNOS or error.filename in (os.fspath(temporary), os.fspath(path)):
-            raise write_error(path, error) from error
-        raise
-    except BaseException:
-        _discard(temporary)
-        raise
+    return temporary
 
 
 def write_error(path: Path, error: OSError) -> MediaError:
@@ -98,7 +108,7 @@ def _publish(temporary: Path, path: Path) -> None:
         os.close(folder)
 
 
-def _discard(temporary: Path) -> None:
-    """Removes ``temporary`` where it still is; an error here must not hide the one that brought us here."""
+def discard(temporary: Path) -> None:
+    """Removes a file of ``new_beside`` where it still is; an error here must not hide the one that brought us here."""
     with suppress(OSError):
         temporary.unlink()
