@@ -74,7 +74,7 @@ def shape_features(shapes: Float64[np.ndarray, "n 478 3"], heads: Sequence[HeadF
         gaze[:, 0],
         gaze[:, 1],
     ]
-    return np.asarray(np.stack(columns, axis=1) / _UNITS
+    return np.asarray(np.stack(columns, axis=1) / _UNITS)
 
 
 def feature_distances(

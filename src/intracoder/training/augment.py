@@ -14,10 +14,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
+from intracoder.faceset.planes import MARGIN
 from intracoder.nets.normalize import color_stats, normalized
 
-MARGIN = 1.25
-"""Side of the stored crops / side of the network's window."""
 WEIGHT_UNIT = 80.0
 """Level of a stored weight map that counts 1."""
 WARP_GRID = 5
