@@ -63,9 +63,9 @@ def new_beside(path: Path) -> Path:
 def write_error(path: Path, error: OSError) -> MediaError:
     """The one line for a file that the operating system does not let us write."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if isinstance(error, FileNotFoundError):
+    if not path.parent.exists():
         return MediaError(f"{path}: can't be written: folder {path.parent} does not exist; create it first")
-    if isinstance(error, FileExistsError | NotADirectoryError):
+    if not path.parent.is_dir():
         return MediaError(f"{path}: can't be written: {path.parent} is not a folder")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return MediaError(f"{path}: can't be written: {reason}; make room or write to another disk")

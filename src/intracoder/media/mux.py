@@ -24,6 +24,8 @@ _PLAIN_KEYS = frozenset(
     {"comment", "title", "artist", "album", "copyright", "description", "synopsis", "genre", "date"}
 )
 
+_USUAL_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
+
 
 def output_format(path: Path) -> str:
     """FFmpeg's muxer for ``path``: mp4 or mov.
@@ -160,6 +162,12 @@ def audio_copy(origin: Path, container: OutputContainer, path: Path) -> Iterator
                 copy = container.add_stream_from_template(stream)
             except ValueError as error:
                 raise _sound_error(path, name) from error
+            layout = copy.codec_context.layout.name
+            if copy.codec_context.name.startswith("pcm") and layout in _USUAL_LAYOUTS:
+                # AVI and MKV give PCM a number of channels only, which MP4 refuses - in the trailer, after the work
+                copy.codec_context.layout = _USUAL_LAYOUTS[layout]
+            elif layout.endswith(" channels") and output_format(path) == "mp4":
+                raise _sound_error(path, f"{name}, {layout} of unknown places")
             if stream.language:
                 copy.metadata["language"] = stream.language
             streams[stream.index] = copy

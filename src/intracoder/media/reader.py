@@ -22,6 +22,7 @@ from av.buffer import Buffer
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from jaxtyping import UInt8
 
 from intracoder.errors import MediaError
 from intracoder.media.color import UNSPECIFIED, ToRgb, matrix_code
@@ -290,7 +291,7 @@ def _bad_turn(path: Path) -> MediaError:
     return MediaError(f"{path}: expected a display rotation by 0, 90, 180 or 270 degrees, got another; re-encode it")
 
 
-def _upright(image: Image, turn: tuple[int, int, int, int]) -> Image:
+def _upright(image: Image, turn: tuple[int, int, int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
     """``image`` turned and mirrored by a display matrix of signs."""
     a, b, c, d = turn
     if turn == (1, 0, 0, 1):
