@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from face_shapes import canonical_shape, rotation, similarity
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,26 +30,6 @@ from intracoder.records import Face, FaceTrack, HeadFit
 angles = st.floats(-3.1, 3.1)
 scales = st.floats(0.05, 20.0)
 shifts = st.floats(-500, 500)
-
-
-def similarity(angle, scale, dx, dy):
-    c, s = scale * np.cos(angle), scale * np.sin(angle)
-    return np.array([[c, -s, dx], [s, c, dy]])
-
-
-def rotation(yaw, pitch, roll):
-    y, p, r = np.radians([yaw, pitch, roll])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
-    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return about_z @ about_x @ about_y
-
-
-def canonical_shape():
-    surface = topology.canonical_points()
-    eyes = [surface[list(eye)].mean(axis=0) for eye in topology.EYES]
-    rim = np.array([[0, 0, 0], [0.55, 0, 0], [0, -0.55, 0], [-0.55, 0, 0], [0, 0.55, 0]])
-    return np.concatenate([surface, eyes[0] + rim, eyes[1] + rim])
 
 
 def face_at(frame_index, *, scale=8.0, angles_deg=(0, 0, 0), at=(160, 150)):
