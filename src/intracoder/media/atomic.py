@@ -72,7 +72,7 @@ def write_error(path: Path, error: OSError) -> MediaError:
     return MediaError(f"{path}: can't be written: {reason}; check the permissions of {path.parent}")
 
 
-def sweep_leftovers(folder: Path, *, older_than_s: float = 600.0) -> tuple[Path, ...]:
+def sweep_leftovers(folder: Path, *, older_than_s: int | float = 600) -> tuple[Path, ...]:
     """Removes what killed runs left behind in ``folder``: files named as ``atomic_path`` names them.
 
     A file that changed in the last ``older_than_s`` seconds may belong to a run that is still going and is

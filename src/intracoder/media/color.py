@@ -1,7 +1,8 @@
 """YUV to RGB and back without bias.
 
-swscale's default conversion darkens by about one level each way; the flags here don't. Its RGB to *full-range*
-YUV takes half a level off both chroma planes whatever the flags, so that one direction is done here in NumPy.
+What swscale does by default darkens by about one level each way; the flags here don't. Two of its conversions are not
+used because no flag mends them: RGB to full-range YUV takes half a level off both chroma planes, and RGB to 4:2:0
+puts chroma half a pixel to the right of where H.264 has it, so that colour would slide with every generation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from intracoder.records import ColorTags, Image
 
@@ -99,15 +100,17 @@ class ToYuv:
     def __call__(self, image: Image) -> VideoFrame:
         """``image`` as a yuv420p frame that carries the colour tags."""
         if self._tags.is_full_range:
-            frame = VideoFrame.from_ndarray(full_range_yuv420(image, self._matrix), format="yuv420p")
+            planes: np.ndarray = _full_range_yuv(image, self._matrix)
         else:
-            frame = self._reformatter.reformat(
+            converted = self._reformatter.reformat(
                 VideoFrame.from_ndarray(image, format="rgb24"),
-                format="yuv420p",
+                format="yuv444p",
                 dst_colorspace=self._matrix,
                 dst_color_range=_LIMITED,
                 interpolation=ACCURATE,
             )
+            planes = converted.to_ndarray()
+        frame = VideoFrame.from_ndarray(_subsampled(planes), format="yuv420p")
         set_tags(frame, self._tags)
         return frame
 
@@ -120,27 +123,39 @@ def set_tags(frame_or_context: VideoFrame | av.VideoCodecContext, tags: ColorTag
     frame_or_context.color_primaries = tags.primaries
 
 
-def full_range_yuv420(image: Image, matrix: int) -> UInt8[np.ndarray, "_ w"]:
-    """RGB to planar full-range 4:2:0, the three planes below each other as PyAV takes them.
-
-    Chroma is sited as in MPEG-2 and H.264: on the left luma column of each pair, between its two rows.
-    ``image`` has even sides. Source: ITU-T H.273 §8.3.
-    """
+def _full_range_yuv(image: Image, matrix: int) -> Float32[np.ndarray, "3 h w"]:
+    """RGB to full-range Y, Cb, Cr around 0, 128, 128. Source: ITU-T H.273 §8.3."""
     red, blue = _LUMA_WEIGHTS[matrix]
     green = 1.0 - red - blue
     rows = np.array(
         [
-            [red, green, blue],
-            [-red / (2 * (1 - blue)), -green / (2 * (1 - blue)), 0.5],
-            [0.5, -green / (2 * (1 - red)), -blue / (2 * (1 - red))],
+            [red, green, blue, 0.0],
+            [-red / (2 * (1 - blue)), -green / (2 * (1 - blue)), 0.5, 128.0],
+            [0.5, -green / (2 * (1 - red)), -blue / (2 * (1 - red)), 128.0],
         ],
         np.float32,
     )
     yuv = cv2.transform(image.astype(np.float32), rows)
-    # [1 2 1]/4 across, [1 1]/2 down
-    across = cv2.filter2D(yuv[..., 1:], -1, np.array([[0.25, 0.5, 0.25]], np.float32), borderType=cv2.BORDER_REPLICATE)
-    chroma = (across[0::2, 0::2] + across[1::2, 0::2]) / 2 + 128.0
-    planes = (yuv[..., 0], chroma[..., 0], chroma[..., 1])
-    flat = np.concatenate([plane.ravel() for plane in planes])
-    planes8: UInt8[np.ndarray, "_ w"] = np.clip(np.rint(flat), 0, 255).astype(np.uint8).reshape(-1, image.shape[1])
-    return planes8
+    return np.ascontiguousarray(yuv.transpose(2, 0, 1), dtype=np.float32)
+
+
+def _subsampled(planes: Float32[np.ndarray, "3 h w"] | UInt8[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "_ w"]:
+    """4:4:4 to 4:2:0 with even sides, the three planes below each other as PyAV takes them.
+
+    Chroma is sited as in MPEG-2 and H.264: on the left luma column of each pair, between its two rows; weights
+    [1 2 1]/4 across and [1 1]/2 down, rounded half to even (half up would add a sixteenth of a level).
+    """
+    across, down = np.array([0.25, 0.5, 0.25], np.float32), np.array([0.5, 0.5], np.float32)
+    halves = [
+        cv2.sepFilter2D(plane, cv2.CV_32F, across, down, anchor=(1, 0), borderType=cv2.BORDER_REPLICATE)[::2, ::2]
+        for plane in planes[1:]
+    ]
+    flat = np.concatenate([_bytes(planes[0]), *map(_bytes, halves)])
+    return flat.reshape(-1, planes.shape[2])
+
+
+def _bytes(plane: np.ndarray) -> UInt8[np.ndarray, "_"]:
+    """``plane`` rounded and flat."""
+    if plane.dtype != np.uint8:
+        plane = np.clip(np.rint(plane), 0, 255)
+    return np.ascontiguousarray(plane, dtype=np.uint8).ravel()

@@ -21,6 +21,8 @@ from intracoder.errors import MediaError
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded, width x height."""
+# Codecs count rows padded to 64 pixels; the exact limit is held by check_pixels.
+_CODEC_SLACK = 2**20
 
 _DEMUXER_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
@@ -68,7 +70,7 @@ def open_clip(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[InputCont
         container = av.open(
             # a file whose name looks like a protocol ("concat:...") is still a file
             f"file:{resolved}",
-            options={**_DEMUXER_OPTIONS, "max_pixels": str(max_pixels)},
+            options={**_DEMUXER_OPTIONS, "max_pixels": str(max_pixels + _CODEC_SLACK)},
             metadata_errors="replace",
         )
     except (av.error.FFmpegError, ValueError) as error:
@@ -91,7 +93,7 @@ def video_stream(container: InputContainer, path: Path, *, max_pixels: int = MAX
     if stream.codec_context is None:
         raise MediaError(f"{path}: the video's codec is not known; convert it to H.264")
     check_pixels(stream.codec_context.height, stream.codec_context.width, path, max_pixels=max_pixels)
-    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    stream.codec_context.options = {"max_pixels": str(max_pixels + _CODEC_SLACK)}
     stream.thread_type = "AUTO"
     return stream
 

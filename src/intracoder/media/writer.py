@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import av.error
 import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
+from jaxtyping import UInt8
 
 from intracoder.errors import MediaError
 from intracoder.media.atomic import atomic_path
@@ -88,7 +88,7 @@ class ClipWriter:
         self._audio: AudioCopy | None = None
         self._last_pts: int | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ClipWriter:
         """Opens a file beside the final one.
 
         Raises:
@@ -268,7 +268,7 @@ def _packets(segments: Sequence[Path]) -> Iterator[Packet[VideoStream]]:
                 raise MediaError(f"{path}: segment can't be read: {one_line(error)}; render it again") from error
 
 
-def _even(image: Image) -> Image:
+def _even(image: Image) -> UInt8[np.ndarray, "h2 w2 3"]:
     """``image`` with even sides, its last row and column repeated where they are odd."""
     height, width = image.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
