@@ -46,10 +46,10 @@ BROW_LEFT: Final = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 BROW_RIGHT: Final = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 BROWS: Final = (BROW_LEFT, BROW_RIGHT)
 
-FOREHEAD: Final = (54, 103, 67, 109, 10, 338, 297, 332, 284, 298, 333, 299, 337, 151, 108, 69, 104, 68)
-"""Skin between hairline and brows."""
-NOSE: Final = (168, 351, 412, 399, 420, 360, 278, 294, 327, 2, 98, 64, 48, 131, 198, 174, 188, 122)
-"""From the bridge to the nostrils' lower edge."""
+FOREHEAD: Final = (54, 103, 67, 109, 10, 338, 297, 332, 284, 293, 334, 296, 336, 9, 107, 66, 105, 63)
+"""Skin between hairline and the brows' upper edge."""
+NOSE: Final = (168, 351, 412, 399, 420, 360, 278, 274, 19, 44, 48, 131, 198, 174, 188, 122)
+"""From the bridge to the tip and the wings, without the nostrils."""
 CHEEK_LEFT: Final = (117, 118, 119, 100, 142, 36, 205, 187, 123)
 CHEEK_RIGHT: Final = (346, 347, 348, 329, 371, 266, 425, 411, 352)
 CHEEKS: Final = (CHEEK_LEFT, CHEEK_RIGHT)

@@ -1,0 +1,152 @@
+"""Where the face is, what of it matters most, and where a swapped one may show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from intracoder.ops.topology import BROWS, CHEEKS, EYES, FOREHEAD, INNER_LIPS, LIPS, NOSE, OVAL
+from intracoder.records import Mask
+
+PARTS: Final = ("eyes", "brows", "lips", "mouth")
+"""Names of ``parts_mask``'s planes: eye openings, brows, lips with the mouth, the mouth's opening."""
+
+_SUBPIXEL_BITS: Final = 4
+_EDGE_SIGMAS: Final = 2.563  # a Gaussian edge rises from 10 % to 90 % over this many of its deviations
+_LEAST_FEATHER_PX: Final = 0.5
+_BORDER_FRACTION: Final = 0.03  # of the crop: alpha rises from 0 over this margin
+
+_OUTSIDE_WEIGHT: Final = 0.1
+_RING_WEIGHT: Final = 0.4
+_FACE_WEIGHT: Final = 0.5
+_EYES_WEIGHT: Final = 2.0
+_LIPS_WEIGHT: Final = 1.0
+
+
+def hull_mask(
+    points_xy: Float[np.ndarray, "p d"], height: int, width: int, *, scale: float = 1.0, feather_px: float = 0.0
+) -> Mask:
+    """The face's outline, filled.
+
+    Args:
+        points_xy: dense landmarks, pixels; only x and y are looked at.
+        height: of the mask.
+        width: of the mask.
+        scale: size relative to the outline, about its middle.
+        feather_px: width over which the edge rises from 0.1 to 0.9; the half value stays on the outline.
+
+    Returns:
+        1 inside, 0 outside.
+    """
+    mask = np.zeros((height, width), dtype=np.float32)
+    _fill(mask, cv2.convexHull(_scaled(_outline(points_xy, OVAL), scale)).reshape(-1, 2))
+    return soften(mask, feather_px)
+
+
+def soften(mask: Mask, feather_px: float) -> Mask:
+    """``mask`` with an edge of ``feather_px`` (10 to 90 %); under half a pixel leaves it as it is."""
+    if feather_px < _LEAST_FEATHER_PX:
+        return mask
+    return np.clip(np.asarray(cv2.GaussianBlur(mask, (0, 0), feather_px / _EDGE_SIGMAS), dtype=np.float32), 0.0, 1.0)
+
+
+def weight_map(points: Float[np.ndarray, "p d"], size: int) -> Float32[np.ndarray, "size size"]:
+    """How much each pixel of a crop counts in a loss.
+
+    0.1 outside, 0.5 in a ring around the face, 1 in the face, 2 on the lips, 3 on the eyes; soft in between.
+    """
+    face = hull_mask(points, size, size, feather_px=_EDGE_SIGMAS * size / 60)
+    ring = hull_mask(points, size, size, scale=1.18, feather_px=_EDGE_SIGMAS * size / 60)
+    extra = np.zeros((size, size), dtype=np.float32)
+    regions = [(eye, 1.35, _EYES_WEIGHT) for eye in EYES] + [(LIPS, 1.15, _LIPS_WEIGHT)]
+    for region, scale, weight in regions:
+        filled = np.zeros((size, size), dtype=np.float32)
+        _fill(filled, cv2.convexHull(_scaled(_outline(points, region), scale)).reshape(-1, 2))
+        np.maximum(extra, weight * soften(filled, _EDGE_SIGMAS * size / 80), out=extra)
+    return _OUTSIDE_WEIGHT + _RING_WEIGHT * ring + _FACE_WEIGHT * face + extra
+
+
+def skin_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
+    """Bare skin of a crop: forehead, nose and upper cheeks, without eyes, brows, lips and where a beard may grow."""
+    mask = np.zeros((size, size), dtype=np.float32)
+    for skin in (FOREHEAD, NOSE, *CHEEKS):
+        _fill(mask, _outline(points, skin))
+    for other, scale in [*((eye, 1.5) for eye in EYES), *((brow, 1.6) for brow in BROWS), (LIPS, 1.2)]:
+        hull = cv2.convexHull(_scaled(_outline(points, other), scale)).reshape(-1, 2)
+        _fill(mask, hull, level=0.0)
+    return soften(mask, size / 80)
+
+
+def parts_mask(points: Float[np.ndarray, "p d"], size: int) -> Float32[np.ndarray, "4 size size"]:
+    """Planes of PARTS in a crop, 0..1 with smooth edges; outlines follow the landmarks, concave or not."""
+    planes = np.zeros((len(PARTS), size, size), dtype=np.float32)
+    groups: Iterable[tuple[int, Sequence[int]]] = (
+        *((0, eye) for eye in EYES),
+        *((1, brow) for brow in BROWS),
+        (2, LIPS),
+        (3, INNER_LIPS),
+    )
+    for plane, region in groups:
+        _fill(planes[plane], _outline(points, region))
+    return planes
+
+
+def combine_alpha(
+    hull: Mask, predicted: Mask | None, person: Mask | None, hand: Mask | None, *, feather_px: float = 0.0
+) -> Mask:
+    """Where the swapped face shows in a crop.
+
+    Args:
+        hull: landmark hull of the face, 0..1.
+        predicted: the network's own face mask; limits the hull.
+        person: person segmentation; the background before the face stays.
+        hand: hand mask; hands before the face stay.
+        feather_px: softening of the product; what was 0 in ``hull`` stays 0.
+
+    Returns:
+        ``min(hull, predicted) * person * (1 - hand)``, softened, and faded to exactly 0 at the crop's border.
+    """
+    alpha = hull if predicted is None else np.minimum(hull, predicted)
+    if person is not None:
+        alpha = alpha * person
+    if hand is not None:
+        alpha = alpha * (1.0 - hand)
+    support = (hull > 0).astype(np.float32)
+    return np.asarray(soften(alpha, feather_px) * support * border_ramp(*hull.shape))
+
+
+def border_ramp(height: int, width: int) -> Mask:
+    """0 on the outermost pixels, rising smoothly to 1 over 3 % of the side."""
+    y, x = (_ramp(count) for count in (height, width))
+    return np.asarray(np.minimum(y[:, None], x[None, :]))
+
+
+def _ramp(count: int) -> Float32[np.ndarray, "n"]:
+    """One side's rise and fall."""
+    inward = np.minimum(np.arange(count), np.arange(count)[::-1])
+    share = np.clip(inward / max(1.0, _BORDER_FRACTION * count), 0.0, 1.0)
+    return np.asarray(share**2 * (3 - 2 * share), dtype=np.float32)
+
+
+def _outline(points: Float[np.ndarray, "p d"], indices: Sequence[int]) -> Float32[np.ndarray, "k 2"]:
+    """x, y of some landmarks."""
+    return np.asarray(points[list(indices), :2], dtype=np.float32)
+
+
+def _scaled(outline: Float32[np.ndarray, "k 2"], scale: float) -> Float32[np.ndarray, "k 2"]:
+    """The outline grown about its middle."""
+    middle = outline.mean(axis=0)
+    return np.asarray(middle + (outline - middle) * np.float32(scale))
+
+
+def _fill(mask: np.ndarray, outline: Float32[np.ndarray, "k 2"], level: float = 1.0) -> None:
+    """Paints a closed outline, sub-pixel exact with a smooth edge."""
+    cover: UInt8[np.ndarray, "h w"] = np.zeros(mask.shape, dtype=np.uint8)
+    reach = 4.0 * max(mask.shape)
+    vertices = np.rint(np.clip(outline, -reach, reach) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    cv2.fillPoly(cover, [vertices], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    mask += (level - mask) * (cover.astype(np.float32) / np.float32(255))
