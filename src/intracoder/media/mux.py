@@ -24,6 +24,7 @@ _PLAIN_KEYS = frozenset(
     {"comment", "title", "artist", "album", "copyright", "description", "synopsis", "genre", "date"}
 )
 
+_MOVIE_TICKS_MIN = 48_000
 _USUAL_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
 
 
@@ -73,8 +74,11 @@ def open_output(
     flags = "+faststart" + ("" if _PLAIN_KEYS.issuperset(metadata) else "+use_metadata_tags")
     options = {"movflags": flags}
     if time_base is not None:
-        # the movie's clock counts empty edits: at its default of 1 ms, a late first frame would move
-        options |= {"video_track_timescale": str(time_base.denominator), "movie_timescale": str(time_base.denominator)}
+        ticks = time_base.denominator
+        # the movie's clock counts empty edits: at its default of 1 ms a late first frame would move. A multiple of
+        # the picture's clock is exact, and a fine one doesn't clip the sound.
+        movie_ticks = ticks * max(1, -(-_MOVIE_TICKS_MIN // ticks))
+        options |= {"video_track_timescale": str(ticks), "movie_timescale": str(movie_ticks)}
     with muxing(path):
         container = av.open(str(temporary), "w", format=output_format(path), container_options=options)
     container.metadata.update(metadata)
