@@ -320,6 +320,21 @@ def test_warped_masks_stay_between_0_and_1(angle, scale):
         assert warped.max() <= 1
 
 
+def test_a_crop_outside_the_frame_leaves_it_empty_or_streaked():
+    crop = np.full((16, 16, 3), 90, np.uint8)
+    away = np.array([[1.0, 0, -500], [0, 1, -500]])
+    assert warp_from_crop(crop, away, 20, 30, border="zero").max() == 0
+    assert (warp_from_crop(crop, away, 20, 30) == 90).all()
+
+
+def test_only_what_the_crop_reaches_is_computed_yet_nothing_is_cut_off():
+    matrix = similarity(0.6, 0.7, 20, -9)
+    crop = np.ones((64, 64), np.float32)
+    there = warp_from_crop(crop, matrix, 150, 170, border="zero")
+    whole = cv2.warpAffine(crop, matrix, (170, 150), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    np.testing.assert_allclose(there, np.clip(whole, 0, 1), atol=0.02)
+
+
 def test_one_channel_keeps_its_axis():
     assert warp_to_crop(np.zeros((8, 9, 1), np.uint8), np.eye(3)[:2], 5).shape == (5, 5, 1)
     assert warp_from_crop(np.zeros((5, 5, 1), np.uint8), np.eye(3)[:2], 8, 9).shape == (8, 9, 1)

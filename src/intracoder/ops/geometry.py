@@ -306,14 +306,32 @@ def warp_from_crop(
         side = max(1, math.ceil(len(crop) * zoom))
         small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
         crop_matrix_small = compose(_zoom_matrix(side / len(crop)), frame_to_crop)
-    warped = cv2.warpAffine(
-        small,
-        crop_matrix_small,
-        (width, height),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE if border == "replicate" else cv2.BORDER_CONSTANT,
-    )
-    return _within(warped, crop)
+    mode = cv2.BORDER_REPLICATE if border == "replicate" else cv2.BORDER_CONSTANT
+    (top, bottom), (left, right) = _footprint(crop_matrix_small, len(small), height, width)
+    if border == "zero":
+        warped = np.zeros((height, width, *crop.shape[2:]), dtype=crop.dtype)
+    else:
+        # far cheaper than cubic, and as good for repeated edges
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        streaks = cv2.warpAffine(small, crop_matrix_small, (width, height), flags=flags, borderMode=mode)
+        warped = streaks.reshape(height, width, *crop.shape[2:])
+    if bottom > top and right > left:
+        shifted = compose(crop_matrix_small, np.array([[1.0, 0.0, left], [0.0, 1.0, top]]))
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        inside = cv2.warpAffine(small, shifted, (right - left, bottom - top), flags=flags, borderMode=mode)
+        warped[top:bottom, left:right] = _within(inside, crop)
+    return warped
+
+
+def _footprint(frame_to_crop: Affine, side: int, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns (first, stop) of the frame that a crop can reach, with what cubic weights look at."""
+    low, high = -3.0, side + 2.0
+    corners = np.array([[low, low], [low, high], [high, low], [high, high]])
+    reached = transform_points(corners, invert_affine(frame_to_crop))
+    limits = np.array([width, height])
+    (left, top) = np.clip(np.floor(reached.min(axis=0)), 0, limits).astype(int).tolist()
+    (right, bottom) = np.clip(np.ceil(reached.max(axis=0)) + 1, 0, limits).astype(int).tolist()
+    return (top, bottom), (left, right)
 
 
 def _zoom_matrix(zoom: float) -> Affine:
