@@ -7,6 +7,7 @@ IEEE SPL 2016; weights of facenet-pytorch 2.6.0 (MIT).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -33,9 +34,18 @@ _LEVEL_PROPOSALS_MAX = 2000
 """Best windows kept of one level; only noise makes more, and it must not take minutes."""
 _BATCH = 256
 
-_Boxes = Float64[np.ndarray, "n 4"]
-_Scores = Float64[np.ndarray, "n"]
-_Pixels = Float32[np.ndarray, "h w 3"]
+_Boxes = Float64[np.ndarray, "_ 4"]
+_Pixels = Float32[np.ndarray, "_ _ 3"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Found:
+    """What a stage leaves of one frame, best score first."""
+
+    boxes: Float64[np.ndarray, "n 4"]
+    scores: Float64[np.ndarray, "n"]
+    points: Float64[np.ndarray, "n 5 2"]
+    """Zeros where the network gives none."""
 
 
 class Mtcnn:
@@ -65,9 +75,9 @@ class Mtcnn:
         images = [frame.pixels.astype(np.float32) for frame in frames]
         boxes = [self._proposals(image) for image in images]
         refined = _stage(self._refine_net, images, boxes, _REFINE_PX, _REFINE_SCORE_MIN)
-        boxes = [found[0] for found in refined]
+        boxes = [found.boxes for found in refined]
         outputs = _stage(self._output_net, images, boxes, _OUTPUT_PX, self._config.score_min)
-        return [_faces(frame.index, *found) for frame, found in zip(frames, outputs, strict=True)]
+        return [_faces(frame.index, found) for frame, found in zip(frames, outputs, strict=True)]
 
     def _proposals(self, image: _Pixels) -> _Boxes:
         """Windows in which the first network sees a face, over the levels of an image pyramid."""
@@ -94,7 +104,7 @@ def _as_input(images: Float32[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 
 
 def _level_proposals(
     offsets: Float32[np.ndarray, "1 4 gh gw"], scores: Float32[np.ndarray, "1 2 gh gw"], *, scale: float
-) -> tuple[_Boxes, _Scores]:
+) -> tuple[Float64[np.ndarray, "n 4"], Float64[np.ndarray, "n"]]:
     """Boxes in frame pixels, with their scores, of one pyramid level's output grid."""
     face = scores[0, 1]
     rows, columns = np.nonzero(face >= _PROPOSE_SCORE_MIN)
@@ -108,7 +118,7 @@ def _level_proposals(
     return _moved(boxes[kept], offsets[0][:, rows[kept], columns[kept]].T), found[kept]
 
 
-def _moved(boxes: _Boxes, offsets: Float32[np.ndarray, "n 4"]) -> _Boxes:
+def _moved(boxes: Float64[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 4"]:
     """Boxes with each side shifted by its offset, a fraction of the box's side."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray(boxes + offsets * np.concatenate([sides, sides], 1))
@@ -116,15 +126,12 @@ def _moved(boxes: _Boxes, offsets: Float32[np.ndarray, "n 4"]) -> _Boxes:
 
 def _stage(
     net: OnnxNet, images: Sequence[_Pixels], boxes: Sequence[_Boxes], side_px: int, score_min: float
-) -> list[tuple[_Boxes, _Scores, Float64[np.ndarray, "n 5 2"]]]:
-    """Runs the second or third network: boxes, scores and five points that stay, per image, best score first.
-
-    The second network gives no points; it returns zeros.
-    """
+) -> list[_Found]:
+    """Runs the second or third network on the windows of all images: what stays of each image."""
     windows = [squares(b) for b in boxes]
     crops = [_crop(image, window, side_px) for image, found in zip(images, windows, strict=True) for window in found]
     if not crops:
-        return [(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2))) for _ in images]
+        return [_Found(boxes=np.zeros((0, 4)), scores=np.zeros(0), points=np.zeros((0, 5, 2))) for _ in images]
     parts = [net.run(_as_input(np.stack(crops[i : i + _BATCH]))) for i in range(0, len(crops), _BATCH)]
     outputs = dict(zip(net.output_names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
     no_points = np.zeros((len(crops), 10), np.float32)
@@ -139,7 +146,7 @@ def _stage(
         corner, sides = window[kept[best], None, :2], window[kept[best], None, 2:] - window[kept[best], None, :2]
         # five x, then five y
         points = corner + fractions[kept[best]].reshape(-1, 2, 5).transpose(0, 2, 1) * sides
-        results.append((moved[best], kept_scores[best], points))
+        results.append(_Found(boxes=moved[best], scores=kept_scores[best], points=points))
     return results
 
 
@@ -151,9 +158,9 @@ def _crop(image: _Pixels, window: Float64[np.ndarray, "4"], side_px: int) -> Flo
     return cv2.warpAffine(image, window_to_crop, (side_px, side_px), flags=cv2.INTER_LINEAR)
 
 
-def _faces(frame_index: int, boxes: _Boxes, scores: _Scores, points: Float64[np.ndarray, "n 5 2"]) -> tuple[Face, ...]:
+def _faces(frame_index: int, found: _Found) -> tuple[Face, ...]:
     """Records of one frame's final boxes."""
     return tuple(
         Face(frame_index=frame_index, box=box.astype(np.float32), points5=five.astype(np.float32), score=float(score))
-        for box, score, five in zip(boxes, scores, points, strict=True)
+        for box, score, five in zip(found.boxes, found.scores, found.points, strict=True)
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 
 from intracoder.ops.geometry import affine_scale, compose, invert_affine
 from intracoder.records import Affine, Image, Points, Points5
@@ -67,7 +67,7 @@ def window_of_points5(points5: Points5) -> Window:
     )
 
 
-def cut(image: Image, frame_to_crop: Affine, crop_px: int) -> Image:
+def cut(image: Image, frame_to_crop: Affine, crop_px: int) -> UInt8[np.ndarray, "s s 3"]:
     """Crop for a network: bilinear, after averaging blocks of whole pixels where it shrinks twofold or more.
 
     Edges are repeated outwards. Faster and a little softer than ops.geometry.warp_to_crop, which is for crops that
@@ -83,7 +83,9 @@ def cut(image: Image, frame_to_crop: Affine, crop_px: int) -> Image:
     return np.asarray(crop, dtype=np.uint8)
 
 
-def _shrunk_part(image: Image, frame_to_crop: Affine, crop_px: int, factor: int) -> tuple[Image, Affine]:
+def _shrunk_part(
+    image: Image, frame_to_crop: Affine, crop_px: int, factor: int
+) -> tuple[UInt8[np.ndarray, "part_h part_w 3"], Affine]:
     """The part of the frame under the crop, ``factor`` times smaller, and the matrix from it to the frame."""
     height, width = image.shape[:2]
     corners = np.array([[0, 0], [crop_px, 0], [0, crop_px], [crop_px, crop_px]], np.float64)
