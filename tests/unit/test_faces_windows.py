@@ -45,7 +45,7 @@ def test_cut_has_no_shift_at_any_size(side_px):
     wanted = 0.37 * place[0] + 0.61 * place[1]
     assert inside.sum() > 500
     assert np.abs(crop.ravel() - wanted)[inside].mean() < 0.4
-    assert abs((crop.ravel() - wanted)[inside].mean()) < 0.1
+    assert abs((crop.ravel() - wanted)[inside].mean()) < 0.2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300), (50, 40)])
