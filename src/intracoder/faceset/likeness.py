@@ -9,13 +9,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from intracoder.faceset.person import PersonFrames
+from intracoder.ops.expression import frame_features
 from intracoder.ops.geometry import fit_head, unposed
 from intracoder.records import HeadFit, Shape
-
-FEATURES = 8
-"""Numbers that tell similar frames: yaw, pitch, mouth opening and width, two lids, gaze x and y."""
-_UNITS = np.array([8.0, 8.0, 0.4, 0.6, 0.25, 0.25, 0.15, 0.15])
-"""What counts 1 of each: degrees, then canonical centimetres."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,25 +52,11 @@ def make_likeness(frames: PersonFrames, neutral: Shape) -> Likeness:
 
 
 def shape_features(shapes: Float64[np.ndarray, "n 478 3"], heads: Sequence[HeadFit]) -> Float64[np.ndarray, "n 8"]:
-    """Pose and expression as few numbers, in units that matter alike to the look of a frame.
+    """``frame_features`` of every row.
 
     Comparable only between shapes of one person: put an expression on that person before (``Likeness.wearing``).
     """
-    rotations = np.stack([head.rotation for head in heads])
-    yaw = np.degrees(np.arcsin(np.clip(-rotations[:, 2, 0], -1, 1)))
-    pitch = np.degrees(np.arctan2(rotations[:, 2, 1], rotations[:, 2, 2]))
-    gaze = (_gaze(shapes, 468, 33, 133) + _gaze(shapes, 473, 263, 362)) / 2
-    columns = [
-        yaw,
-        pitch,
-        _distance(shapes, 13, 14),
-        _distance(shapes, 61, 291),
-        _distance(shapes, 159, 145),
-        _distance(shapes, 386, 374),
-        gaze[:, 0],
-        gaze[:, 1],
-    ]
-    return np.asarray(np.stack(columns, axis=1) / _UNITS)
+    return np.stack([frame_features(shape, head) for shape, head in zip(shapes, heads, strict=True)])
 
 
 def feature_distances(
@@ -113,11 +95,3 @@ def steady_choice(
     for row in range(count - 1, 0, -1):
         chosen[row - 1] = came_from[row, chosen[row]]
     return chosen
-
-
-def _distance(shapes: Float64[np.ndarray, "n 478 3"], a: int, b: int) -> Float64[np.ndarray, "n"]:
-    return np.asarray(np.linalg.norm(shapes[:, a] - shapes[:, b], axis=1))
-
-
-def _gaze(shapes: Float64[np.ndarray, "n 478 3"], iris: int, corner: int, other: int) -> Float64[np.ndarray, "n 2"]:
-    return np.asarray(shapes[:, iris, :2] - (shapes[:, corner, :2] + shapes[:, other, :2]) / 2)

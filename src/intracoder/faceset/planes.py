@@ -7,8 +7,9 @@ from jaxtyping import UInt8
 
 from intracoder.faceset.likeness import Likeness
 from intracoder.ops.geometry import TEMPLATES
+from intracoder.ops.mask import hull_mask
 from intracoder.ops.mesh import mesh_warp, paint_geometry
-from intracoder.records import Image, Points
+from intracoder.records import Image, Mask, Points
 
 MARGIN = TEMPLATES["wide_margin"].side_cm / TEMPLATES["wide"].side_cm
 """Side of the stored crops / side of the network's window, both around the same middle."""
@@ -42,3 +43,8 @@ def bent_reference(likeness: Likeness, wanted: Points, reference: int, size: int
     frames = likeness.frames
     bent = mesh_warp(frames.crops[reference], frames.points[reference], in_stored, stored)
     return np.ascontiguousarray(bent[border : border + size, border : border + size])
+
+
+def face_mask(points: Points, size: int) -> Mask:
+    """What a decoder's mask is trained to be, and where colour is measured: the hull, a little in, with a soft edge."""
+    return hull_mask(points, size, size, scale=0.97, feather_px=size / 24)

@@ -11,8 +11,6 @@ from safetensors import SafetensorError, safe_open
 
 from intracoder.errors import WeightsError
 
-_DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "U8": np.uint8}
-
 
 class Layout(NamedTuple):
     """What a tensor must be."""
@@ -46,12 +44,6 @@ def read_tensors(path: Path, layout: Mapping[str, Layout]) -> dict[str, np.ndarr
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise WeightsError(f"{path}: {name}: expected finite numbers, got NaN or infinity; train the model again")
     return tensors
-
-
-def layout_of(tensor: np.ndarray) -> Layout:
-    """The exact layout of an array; KeyError for a type that the files don't use."""
-    names = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-    return Layout(names[tensor.dtype], tensor.shape)
 
 
 def _check_names(path: Path, found: set[str], expected: set[str]) -> None:

@@ -60,11 +60,6 @@ class Augmentation:
     """Share of inputs that lose resolution and gain noise."""
 
 
-def warp_strength(progress: float) -> float:
-    """Deviation of the input's random warp, in units of half its side; falls as training ends."""
-    return 0.03 if progress < 0.5 else 0.02 if progress < 0.85 else 0.005
-
-
 def augmented(
     samples: Samples, generator: Generator, *, encoder_px: int, output_px: int, warp: float, strengths: Augmentation
 ) -> Batch:
@@ -75,7 +70,7 @@ def augmented(
         generator: All randomness, on the CPU whatever the device, so that runs repeat.
         encoder_px: Side of the inputs.
         output_px: Side of everything else.
-        warp: See ``warp_strength``; 0 leaves the inputs in place.
+        warp: Deviation of the inputs' random warp, in units of half the side; 0 leaves them in place.
         strengths: Of all other changes.
     """
     count, device = len(samples.inputs), samples.inputs.device

@@ -1,0 +1,158 @@
+"""``model.toml`` and ``model.safetensors``: a trained intracoder and what is said of it, in plain files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tomli_w
+import torch
+
+from intracoder.config import from_mapping
+from intracoder.errors import ConfigError, WeightsError
+from intracoder.nets.device import Compute
+from intracoder.nets.intracoder import Intracoder, IntracoderConfig
+from intracoder.nets.tensor_file import Layout, read_tensors
+
+CARD_FILE = "model.toml"
+WEIGHTS_FILE = "model.safetensors"
+FORMAT = 1
+_CARD_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonCard:
+    """One decoder."""
+
+    name: str
+    """Who it draws."""
+    frames: int
+    """Crops it was trained on."""
+    held_out: int
+    """Crops it was measured on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFacts:
+    """How the weights came about."""
+
+    package_version: str
+    """Of this program."""
+    steps: int
+    """Taken so far."""
+    seconds: float
+    """Spent so far."""
+    batch: int
+    """Faces of each person in a step."""
+    lr: float
+    """Peak learning rate."""
+    seed: int
+    """Of weights and augmentation."""
+    device: str
+    """Where it ran."""
+    precision: str
+    """Number format of the multiplications."""
+    faces_per_s: float
+    """Through a full step, all people counted."""
+    train_loss: float
+    """Running mean of the weighted sum at the end."""
+    validation_loss: float | None = None
+    """The same on held-out frames without augmentation; None where none were held out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """All of ``model.toml``."""
+
+    net: IntracoderConfig
+    """The network's layers."""
+    training: TrainingFacts
+    """How it was made."""
+    people: tuple[PersonCard, ...]
+    """In the order of the decoders; the first is the source of the training."""
+
+    def index_of(self, name: str) -> int:
+        """Decoder of the person called ``name``; WeightsError where there is none."""
+        names = [person.name for person in self.people]
+        if name not in names:
+            raise WeightsError(f"model: expected a decoder for {name!r}, it has {', '.join(names)}")
+        return names.index(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CardFile:
+    """The file without its list of people."""
+
+    format: int
+    net: IntracoderConfig = field(default_factory=IntracoderConfig)
+    training: TrainingFacts
+
+
+def card_to_toml(card: ModelCard) -> str:
+    """The file's text; values that are None are left out."""
+
+    def table(record: object) -> dict[str, object]:
+        fields = dataclasses.asdict(record)  # type: ignore[call-overload]
+        return {key: value for key, value in fields.items() if value is not None}
+
+    return tomli_w.dumps(
+        {
+            "format": FORMAT,
+            "net": table(card.net),
+            "training": table(card.training),
+            "people": [table(person) for person in card.people],
+        }
+    )
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Reads ``model.toml``; WeightsError in one line for anything but a card of this format."""
+    path = folder / CARD_FILE
+    try:
+        if path.stat().st_size > _CARD_MAX_BYTES:
+            raise WeightsError(f"{path}: expected a model card of at most {_CARD_MAX_BYTES} bytes")
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise WeightsError(f"{path}: can't be read as a model card: {error}; train the model first") from error
+    people = data.pop("people", None)
+    if data.get("format") != FORMAT:
+        raise WeightsError(f"{path}: expected format {FORMAT}, got {data.get('format')!r}; train the model again")
+    if not isinstance(people, list) or not all(isinstance(person, Mapping) for person in people):
+        raise WeightsError(f"{path}: expected a list of people, got {people!r}")
+    try:
+        file = from_mapping(_CardFile, data, where=str(path))
+        cards = tuple(from_mapping(PersonCard, person, where=f"{path}: people") for person in people)
+    except (ConfigError, TypeError) as error:
+        raise WeightsError(f"{path}: not a model card of this program: {error}; train the model again") from error
+    if len({card.name for card in cards}) != file.net.people:
+        raise WeightsError(f"{path}: expected {file.net.people} people of different names, got {len(cards)}")
+    return ModelCard(net=file.net, training=file.training, people=cards)
+
+
+def weights_layout(net: Intracoder) -> dict[str, Layout]:
+    """What a weights file of this network must hold."""
+    return {name: Layout("F32", tuple(value.shape)) for name, value in net.state_dict().items()}
+
+
+def read_model(folder: Path, compute: Compute) -> tuple[Intracoder, ModelCard]:
+    """The network with its weights, in eval mode on the device; WeightsError where a file is missing or doesn't fit."""
+    card = read_card(folder)
+    with torch.device("meta"):  # a card may claim any size; only a file that really has it takes memory
+        net = Intracoder(card.net)
+    tensors = read_tensors(folder / WEIGHTS_FILE, weights_layout(net))
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, assign=True)
+    net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.eval().requires_grad_(requires_grad=False), card
+
+
+def model_sha256(folder: Path) -> str:
+    """Fingerprint of the weights in use."""
+    digest = hashlib.sha256()
+    with (folder / WEIGHTS_FILE).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
