@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from intracoder.errors import FaceSetError, WeightsError
 from intracoder.faceset.likeness import Likeness, make_likeness
@@ -43,7 +43,7 @@ def save_likenesses(folder: Path, likenesses: Sequence[Likeness], basis: ShapeBa
         )
         arrays |= {f"{index}.{key}": value for key, value in zip(_PERSON, values, strict=True)}
     with atomic_path(folder / LIKENESS_FILE) as path:
-        save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, path)
+        path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
 
 
 def load_likenesses(folder: Path, names: Sequence[str]) -> tuple[tuple[Likeness, ...], ShapeBasis]:

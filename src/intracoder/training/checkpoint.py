@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 from torch.optim import AdamW
 
@@ -123,4 +123,4 @@ def _arrays(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, np.nda
 
 def _write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with atomic_path(path) as temporary:
-        save_file(dict(arrays), temporary)
+        temporary.write_bytes(save(dict(arrays)))

@@ -1,0 +1,157 @@
+"""The trained intracoder as a Swapper: plans a whole track, then draws crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float64
+
+from intracoder.errors import NoFaceError
+from intracoder.faceset.likeness import feature_distances, shape_features, steady_choice
+from intracoder.faceset.likeness_file import load_likenesses
+from intracoder.faceset.planes import decoder_planes, face_mask
+from intracoder.nets.device import DeviceName, Precision, choose_compute
+from intracoder.nets.generate import DecoderInput, generate_faces
+from intracoder.nets.model_card import ModelCard, read_model
+from intracoder.ops.expression import neutral_shape
+from intracoder.ops.geometry import align_track, posed, transform_points, unposed
+from intracoder.records import AlignedFace, Blendshapes, Crops, FaceTrack, Masks, PlannedFace
+from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows
+
+TEMPLATE: Final = "wide"
+CROP_SMOOTH_FRAMES: Final = 9
+HEAD_SMOOTH_FRAMES: Final = 7
+EXPRESSION_SMOOTH_FRAMES: Final = 5
+"""A blink lasts about as long, and a local quadratic keeps it."""
+SWITCH_COST: Final = 1.0
+"""What a change of reference must gain over time, in squared feature units."""
+BATCH: Final = 16
+
+
+class IntracoderSwapper:
+    """Draws one person of a trained model on the crops of a target track."""
+
+    def __init__(
+        self,
+        model_folder: Path,
+        *,
+        source: str | None = None,
+        device: DeviceName = "auto",
+        precision: Precision = "auto",
+        threads: int = 0,
+    ) -> None:
+        """Loads a model folder.
+
+        Args:
+            model_folder: As the training wrote it.
+            source: Whose face to draw; None takes the training's source.
+            device: Where to run.
+            precision: Number format.
+            threads: CPU threads; 0 takes all cores.
+
+        Raises:
+            WeightsError: A file is missing or not what it should be, or the model has no such person.
+        """
+        self._compute = choose_compute(device, precision, threads)
+        self._net, self._card = read_model(model_folder, self._compute)
+        likenesses, self._basis = load_likenesses(model_folder, [person.name for person in self._card.people])
+        self._person = 0 if source is None else self._card.index_of(source)
+        self._likeness = likenesses[self._person]
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model says of itself."""
+        return self._card
+
+    @property
+    def crop_px(self) -> int:
+        """Side of the crops that go in and come out, pixels."""
+        return self._net.config.output_px
+
+    @property
+    def source(self) -> str:
+        """Name of the person who is drawn."""
+        return self._likeness.frames.name
+
+    def plan(self, track: FaceTrack) -> tuple[PlannedFace, ...]:
+        """Geometry of the swap for a whole target track, one entry per face of it.
+
+        The target's neutral face comes from the whole track; head and expression are steadied over time within
+        each shot, and the source's reference frame changes only where that pays.
+
+        Raises:
+            NoFaceError: A face without landmarks or expression coefficients.
+        """
+        aligned = align_track(track, template=TEMPLATE, crop_px=self.crop_px, smooth_frames=CROP_SMOOTH_FRAMES)
+        if not aligned:
+            return ()
+        times = np.array([a.face.frame_index for a in aligned], dtype=np.int64)
+        bounds = shot_bounds(times, track.cuts, max_gap=CROP_SMOOTH_FRAMES // 2)
+        expressions = self._expressions(aligned)
+        flat = steady_rows(expressions.reshape(len(aligned), -1), times, bounds, EXPRESSION_SMOOTH_FRAMES)
+        heads = steady_heads([a.head for a in aligned], times, bounds, HEAD_SMOOTH_FRAMES)
+        worn = self._likeness.wearing(flat.reshape(expressions.shape))
+        references: list[int | None] = [None] * len(aligned)
+        if self._net.config.reference:
+            distances = feature_distances(shape_features(worn, heads), self._likeness.features)
+            references = [*steady_choice(distances, SWITCH_COST, [start for start, _ in bounds]).tolist()]
+        return tuple(
+            PlannedFace(
+                frame_index=a.face.frame_index,
+                frame_to_crop=a.frame_to_crop,
+                target_points=_points(a),
+                swapped_points=posed(shape, head),
+                reference_index=reference,
+            )
+            for a, shape, head, reference in zip(aligned, worn, heads, references, strict=True)
+        )
+
+    def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
+        """Swapped crops, in the target's colours, and the network's own face masks, 0..1, at ``crop_px``."""
+        parts = [
+            self._swap_batch(target_crops[start : start + BATCH], planned[start : start + BATCH])
+            for start in range(0, len(planned), BATCH)
+        ]
+        if not parts:
+            return target_crops, np.zeros(target_crops.shape[:3], np.float32)
+        return np.concatenate([crops for crops, _ in parts]), np.concatenate([masks for _, masks in parts])
+
+    def _swap_batch(self, crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
+        size, config = self.crop_px, self._net.config
+        hulls = [face_mask(transform_points(p.target_points, p.frame_to_crop), size) for p in planned]
+        decoder_input = None
+        if config.plane_channels:
+            wanted = [transform_points(p.swapped_points, p.frame_to_crop) for p in planned]
+            planes = [
+                decoder_planes(self._likeness, points, p.reference_index, size, geometry=config.geometry)
+                for points, p in zip(wanted, planned, strict=True)
+            ]
+            decoder_input = DecoderInput(np.stack(planes), np.stack([face_mask(points, size) for points in wanted]))
+        return generate_faces(self._net, self._person, crops, np.stack(hulls), decoder_input, self._compute)
+
+    def _expressions(self, aligned: Sequence[AlignedFace]) -> Float64[np.ndarray, "n 478 3"]:
+        """Each face's difference to the target's neutral shape."""
+        shapes = np.stack([unposed(_points(a), a.head) for a in aligned])
+        neutral = neutral_shape(self._basis, shapes, np.stack([_blendshapes(a) for a in aligned]))
+        return np.asarray(shapes - neutral)
+
+
+def _points(aligned: AlignedFace) -> np.ndarray:
+    points = aligned.face.points
+    if points is None:
+        raise NoFaceError(
+            f"frame {aligned.face.frame_index}: expected dense landmarks, got none; analyse the clip anew"
+        )
+    return points
+
+
+def _blendshapes(aligned: AlignedFace) -> Blendshapes:
+    scores = aligned.face.blendshapes
+    if scores is None:
+        raise NoFaceError(
+            f"frame {aligned.face.frame_index}: expected expression coefficients, got none; analyse the clip anew"
+        )
+    return scores
