@@ -167,11 +167,11 @@ def audio_copy(origin: Path, container: OutputContainer, path: Path) -> Iterator
             except ValueError as error:
                 raise _sound_error(path, name) from error
             layout = copy.codec_context.layout.name
-            if copy.codec_context.name.startswith("pcm") and layout in _USUAL_LAYOUTS:
+            if name.startswith("pcm") and layout.endswith(" channels"):
                 # AVI and MKV give PCM a number of channels only, which MP4 refuses - in the trailer, after the work
+                if layout not in _USUAL_LAYOUTS:
+                    raise _sound_error(path, f"{name}, {layout} of unknown places")
                 copy.codec_context.layout = _USUAL_LAYOUTS[layout]
-            elif layout.endswith(" channels") and output_format(path) == "mp4":
-                raise _sound_error(path, f"{name}, {layout} of unknown places")
             if stream.language:
                 copy.metadata["language"] = stream.language
             streams[stream.index] = copy
