@@ -224,7 +224,8 @@ def coverage_of_target(source: FaceSet, target: FaceSet) -> tuple[Gap, ...]:
     for had, needed in zip(has.axes, needs.axes, strict=True):
         for one, source_count, target_count in zip(needed.axis.ranges, had.counts, needed.counts, strict=True):
             share = target_count / max(needs.face_count, 1)
-            if share >= _NEEDED and _is_rare(source_count, has.face_count):
+            matters = bool(one.lacks or needed.axis.lacks_variety)
+            if matters and share >= _NEEDED and _is_rare(source_count, has.face_count):
                 gaps.append(
                     Gap(
                         axis=needed.axis.name,

@@ -9,7 +9,6 @@ from typing import Final
 
 from intracoder.errors import ConfigError, MediaError
 from intracoder.media.reader import list_images
-from intracoder.media.stills import IMAGE_SUFFIXES
 
 CLIP_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp"})
 _FILES_MAX: Final = 20_000
@@ -60,8 +59,3 @@ def fingerprint(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise MediaError(f"{path}: can't be read: {error.strerror or error}; check the name") from error
-
-
-def is_photo(path: Path) -> bool:
-    """True for a single picture by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
