@@ -149,13 +149,13 @@ def read_pictures(clip: Clip, readers: FaceReaders, *, limit: int = 64) -> FaceR
         NoFaceError: where no picture shows a face.
     """
     rows = _Rows()
-    for frame in _spread_frames(clip, limit):
+    for frame in spread_frames(clip, limit):
         near = _locate(frame.pixels, _first_look(frame, readers.detector, None), readers.landmarker)
         rows.add(frame.pixels, near, readers)
     return rows.finish(clip)
 
 
-def _spread_frames(clip: Clip, limit: int) -> Iterator[Frame]:
+def spread_frames(clip: Clip, limit: int) -> Iterator[Frame]:
     """At most ``limit`` evenly spread frames; the pictures of a folder may differ in size here."""
     if clip.path.is_dir():
         paths = list_images(clip.path)[clip.start : clip.stop]
