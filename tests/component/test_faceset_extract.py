@@ -1,6 +1,8 @@
 """Extraction between files and networks; the networks are toys, everything else is real."""
 
+import os
 import shutil
+import sys
 import weakref
 
 import numpy as np
@@ -187,6 +189,13 @@ def test_crops_are_written_as_the_clip_streams(tmp_path, monkeypatch):
     assert len(extract(source, tmp_path / "set").kept()) == 12
     assert len(most) == 12
     assert max(most) <= 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_name_that_is_no_text(tmp_path):
+    source = clip(tmp_path / "a.mp4", [(RED, 60, 60, 24)], count=3)
+    odd = source.rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    assert extract(odd, tmp_path / "set").origins[0].media.path.name == "caf?.mp4"
 
 
 # ---- who

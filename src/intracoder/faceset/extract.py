@@ -78,20 +78,12 @@ def extract_faces(  # noqa: PLR0913 - one call that says everything about a set
     """
     files = tuple(sources) if all_frames else source_files(sources)
     _check_choice(files, face=face, face_image=face_image, all_frames=all_frames)
-    settings = {
-        "detect": asdict(config.detect),
-        "extract": asdict(config.extract),
-        "min_face_px": config.curate.min_face_px,
-        "similarity_min": config.curate.similarity_min,
-        "face": face,
-        "face_image": None if face_image is None else fingerprint(face_image),
-    }
     info = SetInfo(
         person=folder.name if person is None else person,
         template=TEMPLATE,
         crop_px=config.extract.crop_px,
         has_all_frames=all_frames,
-        settings=json.dumps(settings, sort_keys=True),
+        settings=_settings(config, face=face, face_image=face_image),
     )
     fingerprints = tuple(fingerprint(path) for path in files)
     old = _finished_set(folder)
@@ -101,12 +93,6 @@ def extract_faces(  # noqa: PLR0913 - one call that says everything about a set
     networks = Networks(detector=detector, landmarker=landmarker, embedder=embedder)
     reference = None if face_image is None else reference_embedding(face_image, detector, embedder)
     analyses = _analyse_all(files, networks, config, all_frames=all_frames, progress=progress)
-    if not any(analysis.tracks for analysis in analyses):
-        raise NoFaceError(
-            f"{_names(files)}: no face found in {sum(a.frame_count for a in analyses)} frames; expected one at least "
-            f"{config.detect.min_face_px} px large that looks roughly at the camera; give a closer clip or lower "
-            "detect.min_face_px"
-        )
     chosen = _choose_all(analyses, reference, face, config)
     plans = [
         _plan(number, sha256, analysis, track, config)
@@ -134,6 +120,19 @@ def _check_choice(files: tuple[Path, ...], *, face: int | None, face_image: Path
         raise ConfigError(f"--face {face}: numbers count within one clip, got {len(files)} files; use --face-image")
 
 
+def _settings(config: RunConfig, *, face: int | None, face_image: Path | None) -> str:
+    """Everything that decides what the set will hold, besides the files."""
+    settings = {
+        "detect": asdict(config.detect),
+        "extract": asdict(config.extract),
+        "min_face_px": config.curate.min_face_px,
+        "similarity_min": config.curate.similarity_min,
+        "face": face,
+        "face_image": None if face_image is None else fingerprint(face_image),
+    }
+    return json.dumps(settings, sort_keys=True)
+
+
 def _finished_set(folder: Path) -> FaceSet | None:
     """The set in ``folder``; None where there is none that can be used."""
     try:
@@ -156,7 +155,7 @@ def _names(files: tuple[Path, ...]) -> str:
 def _analyse_all(
     files: tuple[Path, ...], networks: Networks, config: RunConfig, *, all_frames: bool, progress: Progress
 ) -> list[Analysis]:
-    """Everybody in every file."""
+    """Everybody in every file; NoFaceError where there is nobody."""
     media = [probe(path) for path in files]
     total = sum(m.frame_count or 0 for m in media)
     # a hint only: a wrong one makes the sample coarser or finer
@@ -175,6 +174,11 @@ def _analyse_all(
         )
         analyses.append(analysis)
         done += analysis.frame_count
+    if not any(analysis.tracks for analysis in analyses):
+        raise NoFaceError(
+            f"{_names(files)}: no face found in {done} frames; expected one at least {config.detect.min_face_px} px "
+            "large that looks roughly at the camera; give a closer clip or lower detect.min_face_px"
+        )
     return analyses
 
 

@@ -120,12 +120,17 @@ def _fraction(value: object, name: str) -> Fraction:
     return Fraction(int(match[1]), int(match[2]))
 
 
+def _clean(name: str) -> str:
+    """A file's or person's name as text that can be stored: bytes that are no UTF-8 become question marks."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 # ---- whole set -------------------------------------------------------------------------------------------------
 
 
 def info_to_row(info: SetInfo) -> Row:
     """Row of ``face_set``."""
-    return (info.person, info.template, info.crop_px, int(info.has_all_frames), info.settings)
+    return (_clean(info.person), info.template, info.crop_px, int(info.has_all_frames), info.settings)
 
 
 def info_from_row(row: Row) -> SetInfo:
@@ -149,7 +154,7 @@ def origin_to_row(origin: Origin) -> Row:
     """Row of ``origins``."""
     media, color = origin.media, origin.media.color
     return (
-        *(origin.origin_id, media.path.name, origin.sha256, media.height, media.width),
+        *(origin.origin_id, _clean(media.path.name), origin.sha256, media.height, media.width),
         f"{media.frame_rate.numerator}/{media.frame_rate.denominator}",
         f"{media.time_base.numerator}/{media.time_base.denominator}",
         *(media.frame_count, media.duration_s, int(media.has_audio), int(media.is_still)),
@@ -305,7 +310,8 @@ def _head_from_blob(value: object) -> HeadFit:
     """Scale, rotation and shift."""
     numbers = _array(value, "head", "f8", (13,))
     rotation = numbers[1:10].reshape(3, 3)
-    if numbers[0] <= 0 or np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3:
+    is_rotation = np.abs(rotation @ rotation.T - np.eye(3)).max() <= 1e-3 and np.linalg.det(rotation) > 0
+    if numbers[0] <= 0 or not is_rotation:
         raise RowError("head: expected a positive scale and a rotation")
     return HeadFit(scale=float(numbers[0]), rotation=rotation, translation=numbers[10:])
 

@@ -78,7 +78,7 @@ class FaceSet:
         try:
             with _reading(path) as database:
                 return _load(folder, database)
-        except (sqlite3.Error, RowError, OverflowError, UnicodeDecodeError) as error:
+        except (sqlite3.Error, RowError, OverflowError, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise FaceSetError(f"{path}: can't be used as a face set: {reason}; {_AGAIN}") from error
 
@@ -233,7 +233,7 @@ class FaceSetWriter:
         )
         with self._errors():
             if crop is not None and file is not None and not is_excluded:
-                _, encoded = cv2.imencode(".png", crop[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+                _, encoded = cv2.imencode(".png", crop[:, :, ::-1])
                 (self._partial / CROPS / file).write_bytes(encoded.tobytes())
             self._execute(INSERT_FACE, face_to_row(entry))
 
