@@ -41,6 +41,7 @@ class Person:
     breaks: set[int] = field(default_factory=set)
     """Frames at which this face jumped."""
     embedding_sum: Float64[np.ndarray, "d"] | None = None
+    embedding_count: int = 0
 
     def similarity(self, embedding: Embedding) -> float:
         """Cosine to the mean of the person's embeddings so far, -1 where there are none."""
@@ -53,16 +54,27 @@ class Person:
         """Counts one more embedding as the person's own."""
         own = embedding.astype(np.float64)
         self.embedding_sum = own if self.embedding_sum is None else self.embedding_sum + own
+        self.embedding_count += 1
 
     def last_index(self) -> int:
         """Last frame with a face, -1 where there is none."""
         return max(self.faces, default=-1)
 
-    def tail_start(self) -> int:
-        """The frame, after the last confirmed one, at which the face most likely became somebody else's.
+    def run_start(self) -> int:
+        """First frame of the faces without a gap that end with the last one."""
+        index = self.last_index()
+        while index - 1 in self.faces:
+            index -= 1
+        return index
 
-        It is the frame of the greatest jump of the landmarks.
+    def tail_start(self) -> int:
+        """The frame at which the face that is followed now most likely became somebody else's.
+
+        After one embedding alone the mistake was in that one, so all that was followed since is somebody else's.
+        Otherwise it is the frame after the last confirmed one in which the landmarks moved most.
         """
+        if self.embedding_count == 1:
+            return self.run_start()
         tail = [f for i, f in sorted(self.faces.items()) if i >= self.confirmed_index]
         if len(tail) < 2:
             return self.last_index()
@@ -121,6 +133,7 @@ def merge_people(people: Sequence[Person]) -> list[Person]:
         joined, other = merged[j], merged.pop(i)
         joined.faces.update(other.faces)
         joined.breaks |= other.breaks
+        joined.embedding_count += other.embedding_count
         if joined.embedding_sum is not None and other.embedding_sum is not None:
             joined.embedding_sum = joined.embedding_sum + other.embedding_sum
 

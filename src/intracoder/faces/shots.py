@@ -13,8 +13,11 @@ from intracoder.records import Image
 CUT_MIN: Final = 0.1
 """Change from one frame to the next that is a cut. Motion stays below 0.005 between neighbours; cuts between unlike
 scenes measured 0.15 to 0.6; a sudden change of light by 20 levels, 0.16, counts as one too, which does no harm."""
-DOUBT_MIN: Final = 0.015
-"""Change that may be a cut between two much alike pictures: whoever is being followed must be looked at again."""
+SEARCH_MIN: Final = 0.02
+"""Change after which somebody may have come in."""
+DOUBT_MIN: Final = 0.006
+"""Change that may be a cut between much alike pictures (portraits of different people before one backdrop: 0.013 and
+more; a shaken camera: up to 0.012): whoever is being followed must be compared with what is known of them."""
 
 _THUMBNAIL_WH = (64, 36)
 _GRID = (2, 3)

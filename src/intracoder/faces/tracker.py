@@ -26,7 +26,7 @@ from intracoder.faces.people import (
     overlap_of,
 )
 from intracoder.faces.pose import head_pose
-from intracoder.faces.shots import CUT_MIN, DOUBT_MIN, ShotWatch
+from intracoder.faces.shots import CUT_MIN, DOUBT_MIN, SEARCH_MIN, ShotWatch
 from intracoder.protocols import Detector, Embedder, Landmarker, Progress, silent
 from intracoder.records import Embedding, Face, FaceTrack, Frame, Points, Pose
 
@@ -128,7 +128,7 @@ class _Tracker:
             is_due = frame.index - person.confirmed_index >= _EMBED_EVERY
             if is_due or person.is_doubted or change >= DOUBT_MIN:
                 self._confirm(person, frame, is_shot_doubted=change >= DOUBT_MIN)
-        if change >= DOUBT_MIN or self._wants_detection(frame.index):
+        if change >= SEARCH_MIN or self._wants_detection(frame.index):
             self._detect(frame)
         self._remember(frame)
 
