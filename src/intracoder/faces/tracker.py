@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +82,7 @@ def track_faces(
         frame_count: How many frames are to come, for the progress only.
     """
     tracker = _Tracker(detector, landmarker, embedder, config)
+    total = None if frame_count is None else float(frame_count)
     started = reported = time.monotonic()
     done = 0
     for frame in frames:
@@ -90,11 +91,10 @@ def track_faces(
         now = time.monotonic()
         if now - reported >= _REPORT_S:
             reported = now
-            progress(
-                "faces", done, frame_count, f"{done / (now - started):.0f} frames/s, people: {len(tracker.people)}"
-            )
+            note = f"{done / (now - started):.0f} frames/s, people: {len(tracker.people)}"
+            progress("faces", float(done), total, note)
     tracks = as_tracks(merge_people(tracker.people), cuts=tracker.cuts, frame_count=done)
-    progress("faces", done, done, f"people: {len(tracks)}")
+    progress("faces", float(done), float(done), f"people: {len(tracks)}")
     return tracks
 
 
@@ -266,19 +266,30 @@ class _Tracker:
         """Looks for faces that nobody is following, and renews the scores of the others."""
         self._detected_index = frame.index
         (detections,) = self._detector.detect([frame])
-        for detection in detections:
-            followed = self._followed(detection, frame)
-            if followed is None:
+        followed = self._followed(detections, frame)
+        for place, detection in enumerate(detections):
+            person = followed.get(place)
+            if person is None:
                 self._welcome(detection, frame)
             else:
-                followed.score = detection.score
-                followed.faces[frame.index] = replace(followed.faces[frame.index], score=detection.score)
+                person.score = detection.score
+                person.faces[frame.index] = replace(person.faces[frame.index], score=detection.score)
 
-    def _followed(self, detection: Face, frame: Frame) -> Person | None:
-        """Who of the people in sight a detection shows, None where it is nobody."""
-        scored = [(overlap_of(p.faces[frame.index].box, detection.box), p) for p in self._present()]
-        overlap, person = max(scored, key=lambda pair: pair[0], default=(0.0, None))
-        return person if overlap >= _DETECTION_OVERLAP else None
+    def _followed(self, detections: Sequence[Face], frame: Frame) -> dict[int, Person]:
+        """Which detections, by place, show somebody in sight: the best overlaps first, each person once."""
+        present = self._present()
+        pairs = [
+            (overlap_of(person.faces[frame.index].box, detection.box), place, who)
+            for place, detection in enumerate(detections)
+            for who, person in enumerate(present)
+        ]
+        found: dict[int, Person] = {}
+        taken: set[int] = set()
+        for overlap, place, who in sorted(pairs, reverse=True):
+            if overlap >= _DETECTION_OVERLAP and place not in found and who not in taken:
+                found[place] = present[who]
+                taken.add(who)
+        return found
 
     def _welcome(self, detection: Face, frame: Frame) -> None:
         """Starts or resumes following a detected face, and finds out since when it has been there."""

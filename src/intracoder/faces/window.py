@@ -67,19 +67,24 @@ def window_of_points5(points5: Points5) -> Window:
     )
 
 
-def cut(image: Image, frame_to_crop: Affine, crop_px: int) -> UInt8[np.ndarray, "s s 3"]:
+def cut(
+    image: Image, frame_to_crop: Affine, crop_px: int, *, border: int = cv2.BORDER_REPLICATE
+) -> UInt8[np.ndarray, "s s 3"]:
     """Crop for a network: bilinear, after averaging blocks of whole pixels where it shrinks twofold or more.
 
-    Edges are repeated outwards. Faster and a little softer than ops.geometry.warp_to_crop, which is for crops that
-    people see.
+    Faster and a little softer than ops.geometry.warp_to_crop, which is for crops that people see.
+
+    Args:
+        image: The whole frame.
+        frame_to_crop: Any invertible matrix.
+        crop_px: Side of the crop.
+        border: OpenCV's border mode for what lies outside the frame; its edge is repeated unless told otherwise.
     """
     factor = int(1 / affine_scale(frame_to_crop) + 1e-6)
     if factor >= 2:
         image, small_to_frame = _shrunk_part(image, frame_to_crop, crop_px, factor)
         frame_to_crop = compose(frame_to_crop, small_to_frame)
-    crop = cv2.warpAffine(
-        image, frame_to_crop, (crop_px, crop_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    crop = cv2.warpAffine(image, frame_to_crop, (crop_px, crop_px), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(crop, dtype=np.uint8)
 
 
