@@ -19,13 +19,13 @@ class PersonFrames:
     """Who this is; the key of the person's decoder in a model."""
     crops: Crops
     """Cut by the "wide_margin" template, 256 px."""
-    points: Float32[np.ndarray, "n 478 3"]
+    points: Float32[np.ndarray, "_ 478 3"]
     """Landmarks in crop pixels; z in the same unit, smaller = nearer."""
-    blendshapes: Float32[np.ndarray, "n 52"]
+    blendshapes: Float32[np.ndarray, "_ 52"]
     """Expression coefficients, 0..1, order of faces.landmarks.BLENDSHAPE_NAMES."""
-    frame_indices: Int64[np.ndarray, "n"]
+    frame_indices: Int64[np.ndarray, "_"]
     """Frame of the clip each crop was cut from."""
-    clip_indices: Int64[np.ndarray, "n"]
+    clip_indices: Int64[np.ndarray, "_"]
     """Which clip or photo it comes from: 0, 1, ...; neighbours in time share it."""
 
     def __post_init__(self) -> None:

@@ -90,8 +90,8 @@ class IntracoderConfig:
 
 def preset(size: Literal["S", "M", "L"], *, people: int = 2, plain: bool = False) -> IntracoderConfig:
     """The measured network for a CPU (S), an ordinary GPU (M) and a large one (L); ``plain`` is the 64 px baseline."""
+    width, code, blocks = {"S": (64, 256, 2), "M": (96, 384, 3), "L": (128, 512, 5)}[size]
     if plain:
-        width, code, blocks = {"S": (64, 256, 2), "M": (96, 384, 2), "L": (128, 512, 3)}[size]
         return IntracoderConfig(
             width=width,
             code=code,
@@ -102,12 +102,18 @@ def preset(size: Literal["S", "M", "L"], *, people: int = 2, plain: bool = False
             geometry=False,
             reference=False,
         )
-    if size == "S":
-        return IntracoderConfig(people=people)
-    if size == "M":
-        return IntracoderConfig(width=96, code=384, head_blocks=2, head_stages=3, output_px=192, people=people)
+    stages, head_blocks, encoder_px, output_px = {"S": (2, 1, 64, 128), "M": (3, 1, 64, 192), "L": (3, 2, 128, 256)}[
+        size
+    ]
     return IntracoderConfig(
-        width=128, code=512, blocks=3, head_blocks=2, head_stages=3, encoder_px=128, output_px=256, people=people
+        width=width,
+        code=code,
+        blocks=blocks,
+        head_blocks=head_blocks,
+        head_stages=stages,
+        encoder_px=encoder_px,
+        output_px=output_px,
+        people=people,
     )
 
 

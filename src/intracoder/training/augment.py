@@ -102,9 +102,9 @@ def augmented(
 
 def centered(samples: Samples, *, encoder_px: int, output_px: int) -> Batch:
     """The same without any change: the middle window, for validation and previews."""
-    still = Augmentation(rotate_rad=0, log_scale=0, shift=0, light=0, reference_light=0, degrade_share=0)
+    still = Augmentation(rotate_rad=0.0, log_scale=0.0, shift=0.0, light=0.0, reference_light=0.0, degrade_share=0.0)
     generator = torch.Generator().manual_seed(0)
-    return augmented(samples, generator, encoder_px=encoder_px, output_px=output_px, warp=0, strengths=still)
+    return augmented(samples, generator, encoder_px=encoder_px, output_px=output_px, warp=0.0, strengths=still)
 
 
 class _Draw:
@@ -151,12 +151,12 @@ def _degraded(images: Tensor, draw: _Draw, share: float) -> Tensor:
     chosen = round(share * draw.count)
     if not chosen:
         return images
-    rows = draw.uniform(0, 1).argsort()[:chosen]
+    rows = draw.uniform(0.0, 1.0).argsort()[:chosen]
     factor = float(draw.uniform(0.35, 0.8)[0])
     size = images.shape[-1]
     small = F.interpolate(images[rows], size=(round(size * factor),) * 2, mode="bilinear", align_corners=False)
     soft = F.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
-    noise = draw.normal(1, 3, size, size)[:chosen] * draw.uniform(0, 0.03)[:chosen, None, None, None]
+    noise = draw.normal(1.0, 3, size, size)[:chosen] * draw.uniform(0.0, 0.03)[:chosen, None, None, None]
     return images.index_copy(0, rows, soft + noise)
 
 

@@ -105,16 +105,20 @@ def load_state(folder: Path, state: TrainingState) -> None:
 
 def _fill_optimizer(state: TrainingState, arrays: Mapping[str, np.ndarray]) -> None:
     packed = state.optimizer.state_dict()
-    names = [name for name, _ in state.net.named_parameters()]
     packed["state"] = {
         index: {
             "step": torch.from_numpy(arrays["optimizer_steps"])[0].clone(),
-            "exp_avg": torch.from_numpy(arrays[f"{name}.exp_avg"]),
-            "exp_avg_sq": torch.from_numpy(arrays[f"{name}.exp_avg_sq"]),
+            "exp_avg": _laid_out_as(parameter, arrays[f"{name}.exp_avg"]),
+            "exp_avg_sq": _laid_out_as(parameter, arrays[f"{name}.exp_avg_sq"]),
         }
-        for index, name in enumerate(names)
+        for index, (name, parameter) in enumerate(state.net.named_parameters())
     }
     state.optimizer.load_state_dict(packed)
+
+
+def _laid_out_as(parameter: Tensor, values: np.ndarray) -> Tensor:
+    """The values in the parameter's memory format: the fused optimiser pairs numbers by their place in memory."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(torch.from_numpy(values))
 
 
 def _arrays(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, np.ndarray]:
