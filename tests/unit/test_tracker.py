@@ -114,6 +114,21 @@ def test_nobody_and_nothing():
     assert follow(ToyWorld([])) == ()
 
 
+def test_a_sampled_clip_is_followed_by_the_frames_that_were_seen():
+    """Every third frame: periods, gaps and jumps count in seen frames."""
+    world = ToyWorld([[A]] * 96 + [[A, B]] * 93 + [[Someone(2, 110), B]] * 90)
+    tracks = track_faces(
+        (f for f in world.frames() if f.index % 3 == 0),
+        detector=world,
+        landmarker=world,
+        embedder=world,
+        config=DetectConfig(),
+    )
+    assert [span(t) for t in tracks] == [list(range(0, 189, 3)), list(range(96, 279, 3)), list(range(189, 279, 3))]
+    assert [f.frame_index for f in tracks[0].faces if f.embedding is not None][:4] == [0, 15, 30, 45]
+    assert world.detected[:3] == [0, 75, 150]
+
+
 def test_low_presence_ends_a_track_and_each_frame_is_searched_for_a_while():
     hidden = Someone(0, 100, is_detectable=False)
     world = ToyWorld([[A]] * 10 + [[]] * 8 + [[hidden]] * 4 + [[A]] * 10)

@@ -60,21 +60,21 @@ class Person:
         """Last frame with a face, -1 where there is none."""
         return max(self.faces, default=-1)
 
-    def run_start(self) -> int:
-        """First frame of the faces without a gap that end with the last one."""
+    def run_start(self, step: int) -> int:
+        """First frame of the faces without a gap that end with the last one, in a clip of every ``step``-th frame."""
         index = self.last_index()
-        while index - 1 in self.faces:
-            index -= 1
+        while index - step in self.faces:
+            index -= step
         return index
 
-    def tail_start(self) -> int:
+    def tail_start(self, step: int) -> int:
         """The frame at which the face that is followed now most likely became somebody else's.
 
         After one embedding alone the mistake was in that one, so all that was followed since is somebody else's.
         Otherwise it is the frame after the last confirmed one in which the landmarks moved most.
         """
         if self.embedding_count == 1:
-            return self.run_start()
+            return self.run_start(step)
         tail = [f for i, f in sorted(self.faces.items()) if i >= self.confirmed_index]
         if len(tail) < 2:
             return self.last_index()
@@ -106,9 +106,12 @@ def face_motion(before: Face, after: Face) -> float:
     return float(np.linalg.norm(after.points[:, :2] - before.points[:, :2], axis=1).mean()) / size
 
 
-def jumps(faces: Sequence[Face]) -> set[int]:
-    """Frames in which a face is suddenly elsewhere, as at a cut between two takes of one scene."""
-    motion = [face_motion(a, b) if b.frame_index == a.frame_index + 1 else 0.0 for a, b in pairwise(faces)]
+def jumps(faces: Sequence[Face], step: int) -> set[int]:
+    """Frames in which a face is suddenly elsewhere, as at a cut between two takes of one scene.
+
+    Only neighbours, ``step`` frames apart, are compared.
+    """
+    motion = [face_motion(a, b) if b.frame_index == a.frame_index + step else 0.0 for a, b in pairwise(faces)]
     calm = [0.0, *motion, 0.0]
     return {
         faces[i + 1].frame_index
@@ -146,13 +149,14 @@ def _pair_similarity(a: Person, b: Person) -> float:
     return float(a.embedding_sum @ b.embedding_sum) / max(lengths, 1e-12)
 
 
-def as_tracks(people: Sequence[Person], *, cuts: Sequence[int], frame_count: int) -> tuple[FaceTrack, ...]:
+def as_tracks(people: Sequence[Person], *, cuts: Sequence[int], frame_count: int, step: int) -> tuple[FaceTrack, ...]:
     """Finished tracks: the person seen in most frames is number 1; passing mistakes are left out.
 
     Args:
         people: With their faces.
         cuts: First frames of new shots.
-        frame_count: Frames of the clip; in a very short one even a single face counts.
+        frame_count: Frames that were seen; where they are few even a single face counts.
+        step: Frames of the clip from one that was seen to the next.
     """
     needed = min(_FACES_MIN, -(-frame_count // _FRAMES_PER_FACE))
     kept = [p for p in people if len(p.faces) >= needed]
@@ -160,7 +164,7 @@ def as_tracks(people: Sequence[Person], *, cuts: Sequence[int], frame_count: int
     tracks = []
     for number, person in enumerate(kept, 1):
         faces = tuple(face for _, face in sorted(person.faces.items()))
-        breaks = {*cuts, *person.breaks, *jumps(faces)}
+        breaks = {*cuts, *person.breaks, *jumps(faces, step)}
         own = tuple(sorted(i for i in breaks if faces[0].frame_index < i <= faces[-1].frame_index))
         tracks.append(FaceTrack(track_id=number, faces=faces, cuts=own))
     return tuple(tracks)

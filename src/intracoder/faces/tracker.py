@@ -73,7 +73,7 @@ def track_faces(
     clips.
 
     Args:
-        frames: In order; read once.
+        frames: In order; read once. They may be a sample of a clip's frames, every so many.
         detector: Finds faces.
         landmarker: Follows them.
         embedder: Tells people apart.
@@ -93,7 +93,7 @@ def track_faces(
             reported = now
             note = f"{done / (now - started):.0f} frames/s, people: {len(tracker.people)}"
             progress("faces", float(done), total, note)
-    tracks = as_tracks(merge_people(tracker.people), cuts=tracker.cuts, frame_count=done)
+    tracks = as_tracks(merge_people(tracker.people), cuts=tracker.cuts, frame_count=done, step=tracker.step)
     progress("faces", float(done), float(done), f"people: {len(tracks)}")
     return tracks
 
@@ -112,9 +112,15 @@ class _Tracker:
         self._history: deque[Frame] = deque(maxlen=config.redetect_every)
         self._detected_index: int | None = None
         self._retry_until = -1
+        self._last_index: int | None = None
+        self.step: int = 1
 
     def see(self, frame: Frame) -> None:
         """Takes in the next frame."""
+        if self._last_index is not None:
+            # a sampled clip has gaps between all its frames; periods are counted in frames that were seen
+            self.step = max(1, frame.index - self._last_index)
+        self._last_index = frame.index
         change = self._shots.change(frame.pixels)
         if change >= CUT_MIN:
             self.cuts.append(frame.index)
@@ -125,7 +131,7 @@ class _Tracker:
         self._follow(frame)
         self._part(frame)
         for person in self._present():
-            is_due = frame.index - person.confirmed_index >= _EMBED_EVERY
+            is_due = frame.index - person.confirmed_index >= _EMBED_EVERY * self.step
             if is_due or person.is_doubted or change >= DOUBT_MIN:
                 self._confirm(person, frame, is_shot_doubted=change >= DOUBT_MIN)
         if change >= SEARCH_MIN or self._wants_detection(frame.index):
@@ -197,7 +203,7 @@ class _Tracker:
         person.points = None
         person.is_doubted = False
         person.faces.pop(frame.index, None)
-        self._retry_until = frame.index + _RETRY_FRAMES
+        self._retry_until = frame.index + _RETRY_FRAMES * self.step
 
     def _part(self, frame: Frame) -> None:
         """Where two people have slid onto one face, the one who looks like it keeps it."""
@@ -223,7 +229,7 @@ class _Tracker:
         if similarity >= needed and other is None:
             self._accept(person, frame, embedding)
         elif is_shot_doubted or person.is_doubted:
-            start = frame.index if is_shot_doubted else person.tail_start()
+            start = frame.index if is_shot_doubted else person.tail_start(self.step)
             self._hand_on(person, other, frame, start=start, embedding=embedding)
         else:
             person.is_doubted = True
@@ -258,8 +264,9 @@ class _Tracker:
         """True at the start, after a cut or a loss, and when the last look is long ago."""
         if self._detected_index is None or (index <= self._retry_until and self._absent()):
             return True
-        return index - self._detected_index >= (
-            self._config.redetect_every if self._present() else min(_EMPTY_EVERY, self._config.redetect_every)
+        redetect_every = self._config.redetect_every
+        return index - self._detected_index >= self.step * (
+            redetect_every if self._present() else min(_EMPTY_EVERY, redetect_every)
         )
 
     def _detect(self, frame: Frame) -> None:
@@ -311,7 +318,7 @@ class _Tracker:
     def _just_lost_at(self, face: Face, embedding: Embedding) -> Person | None:
         """Somebody who was lost at this place moments ago in this shot and looks at all like it."""
         shot_start = self.cuts[-1] if self.cuts else 0
-        since = max(shot_start, face.frame_index - _NEARBY_FRAMES)
+        since = max(shot_start, face.frame_index - _NEARBY_FRAMES * self.step)
         near = [
             p
             for p in self._absent()
