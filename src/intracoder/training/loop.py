@@ -92,7 +92,7 @@ def train_intracoder(
     if has_state(folder):
         _check_same(folder, net_config, names)
     data = build_training_data(people, net_config, threads=compute.threads, progress=progress)
-    trainer = _Trainer(data, folder, config, net_config, compute, progress)
+    trainer = Trainer(data, folder, config, net_config, compute, progress)
     if has_state(folder):
         load_state(folder, trainer.state)
         trainer.remember()
@@ -101,8 +101,8 @@ def train_intracoder(
     return trainer.run()
 
 
-class _Trainer:
-    """One sitting of a training."""
+class Trainer:
+    """One sitting of a training; ``train_intracoder`` is the way in."""
 
     def __init__(
         self,
