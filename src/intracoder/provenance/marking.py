@@ -57,6 +57,7 @@ class Marker:
         self,
         grants: Sequence[ConsentGrant],
         guard: ContentGuard,
+        target: Path,
         *,
         model_sha256: str,
         is_still: bool = False,
@@ -69,6 +70,7 @@ class Marker:
         Args:
             grants: From ``load_consent`` or ``check_grant``, for everything that the source is made of.
             guard: Scores samples of the output.
+            target: The file that is edited; a manifest in it is kept as an ingredient, a mark in it is written over.
             model_sha256: Hash of the model that made the faces, hex.
             is_still: A single picture is made, not a clip.
             label: "badge", or "none" with a ``disclosure``.
@@ -78,6 +80,7 @@ class Marker:
         Raises:
             ConsentError: no grant.
             ConfigError: another label, or none without a disclosure.
+            MediaError: the target can't be read.
         """
         if not grants:
             raise ConsentError("output: expected consent for its source, got none; nothing is marked without")
@@ -95,7 +98,10 @@ class Marker:
             disclosure=" ".join(disclosure.split()),
         )
         self._guard = guard
-        self._mark = TileMark()
+        self._target = target
+        residual = _residual(target)
+        known = TileMark().read_residual(residual, search=False)
+        self._mark = TileMark(over=known.payload)
         self._badges: dict[tuple[int, int], Badge] = {}
 
     @property
@@ -116,13 +122,12 @@ class Marker:
             image = self._badges[height, width].apply(image)
         return self._mark.embed(image, self._facts.payload)
 
-    def finish(self, unsigned: Path, final: Path, *, target: Path, progress: Progress = silent) -> MarkedOutput:
+    def finish(self, unsigned: Path, final: Path, *, progress: Progress = silent) -> MarkedOutput:
         """Guards, signs, verifies and publishes a file made of frames from ``mark_frame``.
 
         Args:
             unsigned: The encoded file, a scratch file that is used up: it is gone when this returns or raises.
             final: Where the output appears, whole or not at all. MP4, MOV, PNG or JPEG.
-            target: The file that was edited; a manifest in it is kept as an ingredient.
             progress: Called at each step.
 
         Raises:
@@ -133,7 +138,7 @@ class Marker:
         steps = itertools.count()
 
         def step(note: str) -> None:
-            progress("finish", next(steps), 4, note)
+            progress("finish", next(steps), 3, note)
 
         with _consumed(unsigned):
             step("guard")
@@ -141,7 +146,7 @@ class Marker:
             step("sign")
             add_xmp(unsigned, xmp_packet(self.record_id, version=self._facts.package_version))
             with atomic_path(final) as signed:
-                signer = C2paSigner(target=target)
+                signer = C2paSigner(target=self._target)
                 signer.sign(unsigned, signed, manifest=manifest_json(self._facts))
                 step("verify")
                 output = self._verified(signed, final)
@@ -159,12 +164,9 @@ class Marker:
                 f"{final}: self-check: expected valid Content Credentials of record {self.record_id}, got "
                 f"{credentials.state.value} {', '.join(credentials.failures)} {credentials.record_id}; nothing written"
             )
-        residual, lines = Residual(), 0
-        for frame in read_frames(signed, stop=CHECK_FRAMES):
-            residual.add(frame.pixels)
-            lines = min(frame.pixels.shape[:2])
-        reading = self._mark.read_residual(residual)
-        is_due = lines >= CHECK_LINES_MIN and residual.count >= CHECK_FRAMES_MIN
+        residual = _residual(signed)
+        reading = self._mark.read_residual(residual, search=False)
+        is_due = residual.short_side >= CHECK_LINES_MIN and residual.count >= CHECK_FRAMES_MIN
         if is_due and not (reading.is_found and reading.payload == self._facts.payload):
             raise ProvenanceError(
                 f"{final}: self-check: the invisible mark was not found (z {reading.z_score:.1f}, log10 FPR "
@@ -191,6 +193,14 @@ class Marker:
             model_sha256=self._facts.model_sha256,
             time=now(),
         )
+
+
+def _residual(path: Path) -> Residual:
+    """Residual of the first CHECK_FRAMES frames."""
+    residual = Residual()
+    for frame in read_frames(path, stop=CHECK_FRAMES):
+        residual.add(frame.pixels)
+    return residual
 
 
 @contextmanager

@@ -42,8 +42,15 @@ def strength_for(height: int, width: int) -> float:
 class TileMark:
     """Watermarker of this project. Keeps the pattern of the last frame size and payload."""
 
-    def __init__(self, key: bytes = PUBLIC_KEY) -> None:
-        """Prepares the carrier of ``key``."""
+    def __init__(self, key: bytes = PUBLIC_KEY, *, over: bytes | None = None) -> None:
+        """Prepares the carrier of ``key``.
+
+        Args:
+            key: Whose mark; the public one by default.
+            over: Payload that the frames carry already, when a marked clip is edited again: two payloads in one
+                place would cancel each other, so the new one is written over it.
+        """
+        self._over = over
         self._carrier = Carrier(key)
         self._searcher = Searcher(self._carrier)
         self._made_for: tuple[int, int, bytes] | None = None
@@ -65,7 +72,8 @@ class TileMark:
         """
         height, width = image.shape[:2]
         if self._made_for != (height, width, payload):
-            self._pattern = self._carrier.pattern(height, width, payload) * np.float32(strength_for(height, width))
+            pattern = self._carrier.pattern(height, width, payload, over=self._over)
+            self._pattern = pattern * np.float32(strength_for(height, width))
             self._inverse = -self._pattern
             self._made_for = (height, width, payload)
         hiding = _hiding(image)
@@ -86,9 +94,14 @@ class TileMark:
             residual.add(image)
         return self.read_residual(residual)
 
-    def read_residual(self, residual: Residual) -> WatermarkReading:
-        """As ``read``, for frames that were added one by one and need not be kept."""
-        return self._searcher.read(residual)
+    def read_residual(self, residual: Residual, *, search: bool = True) -> WatermarkReading:
+        """As ``read``, for frames that were added one by one and need not be kept.
+
+        Args:
+            residual: At least one frame.
+            search: Look for a turned, scaled, shifted or mirrored mark too, which takes seconds.
+        """
+        return self._searcher.read(residual, search=search)
 
 
 def _hiding(image: Image) -> Float32[np.ndarray, "h w"]:

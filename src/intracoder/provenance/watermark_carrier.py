@@ -60,18 +60,29 @@ class Carrier:
         data = np.concatenate([low[low_count:], high[high_count:]])
         self.owner[data] = np.arange(len(data)) % CODED_BITS
 
-    def pattern(self, height: int, width: int, payload: bytes) -> Float32[np.ndarray, "height width"]:
-        """The pattern of a frame, mean about 0, standard deviation 1."""
-        signs = np.ones(len(self.fx))
+    def pattern(
+        self, height: int, width: int, payload: bytes, *, over: bytes | None = None
+    ) -> Float32[np.ndarray, "height width"]:
+        """The pattern of a frame, mean about 0, standard deviation 1 where nothing is written over.
+
+        Args:
+            height, width: Of the frame, pixels.
+            payload: 6 bytes to be carried.
+            over: 6 bytes that the frame carries already and that are taken away.
+        """
         carries = self.owner >= 0
+        signs = np.ones(len(self.fx))
         signs[carries] = 2.0 * encode_payload(payload)[self.owner[carries]] - 1.0
+        deviation = np.sqrt((self.radius ** (2 * _TILT)).sum() / 2)
+        if over is not None:
+            signs[carries] -= 2.0 * encode_payload(over)[self.owner[carries]] - 1.0
         spectrum = np.zeros((RADIUS_MAX + 1, 2 * RADIUS_MAX + 1), np.complex64)
         spectrum[self.fy, self.fx + RADIUS_MAX] = self.phasor * signs * self.radius**_TILT
         unit = SHORT_SIDE / min(height, width)
         rows = waves(np.arange(RADIUS_MAX + 1), (np.arange(height) + 0.5) * unit)
         columns = waves(np.arange(-RADIUS_MAX, RADIUS_MAX + 1), (np.arange(width) + 0.5) * unit)
         pattern = (rows.T @ spectrum @ columns).real
-        return np.asarray(pattern / pattern.std(), np.float32)
+        return np.asarray(pattern / deviation, np.float32)
 
 
 def waves(cycles: np.ndarray, positions: np.ndarray) -> np.ndarray:

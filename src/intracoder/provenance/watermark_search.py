@@ -137,6 +137,11 @@ class Residual:
         self.count += 1
 
     @property
+    def short_side(self) -> int:
+        """Shorter side of the frames, pixels; 0 before the first."""
+        return min(self._size)
+
+    @property
     def units(self) -> tuple[Float64[np.ndarray, "h"], Float64[np.ndarray, "w"]]:
         """Canonical positions of the rows and of the columns of ``whitened``."""
         if self._sum is None:
@@ -221,11 +226,11 @@ class Searcher:
         self._low = carrier.sync[carrier.radius[carrier.sync] < RADIUS_LOW]
         self._all = np.arange(len(carrier.fx))
 
-    def read(self, residual: Residual) -> WatermarkReading:
-        """The mark in ``residual``: at the known geometry first, then by search."""
+    def read(self, residual: Residual, *, search: bool = True) -> WatermarkReading:
+        """The mark in ``residual``: at the known geometry first, then by search unless that is not wanted."""
         picture = _Picture(residual)
         known = self._reading(self._best_shift(picture, IDENTITY, grid=1), hypotheses=1.0)
-        if known.is_found and known.payload is not None:
+        if not search or (known.is_found and known.payload is not None):
             return known
         searched = self._reading(self._search(picture), hypotheses=_LATTICE_SIZE)
         return min(known, searched, key=lambda r: (not r.is_found, r.payload is None, r.log10_fpr))
