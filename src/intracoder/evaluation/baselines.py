@@ -143,7 +143,7 @@ class Baseline:
                 there = transform_points(face.face.points, matrix)
                 image = self._composite(frame.pixels, matrix, crops[j], points[j], swapped, there)
                 writer.write(type(frame)(pixels=image, index=frame.index, pts=frame.pts))
-                progress(self.name, index + 1, len(target.aligned), "")
+                progress(self.name, float(index + 1), float(len(target.aligned)), "")
         return Clip(path=path)
 
     def _composite(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,7 +16,16 @@ from intracoder.evaluation import image_metrics as pixels
 from intracoder.evaluation import performance
 from intracoder.evaluation.identity import identity_scores
 from intracoder.evaluation.perceptual import CROP_PX, PerceptualNet, perceptual_distance
-from intracoder.evaluation.readings import Clip, FaceReaders, FaceReadings, read_at, read_pictures, read_target
+from intracoder.evaluation.readings import (
+    Clip,
+    FaceReaders,
+    FaceReadings,
+    locate,
+    read_at,
+    read_pictures,
+    read_target,
+    spread_frames,
+)
 from intracoder.evaluation.scorecard import Measured, Scorecard, measured
 from intracoder.evaluation.temporal import acceleration, backward_flow, warp_error
 from intracoder.ops.topology import OVAL
@@ -89,6 +98,15 @@ class Evaluator:
         """The target's readings, for methods and figures that need to know where the face is."""
         return self._read_target(trial)
 
+    def source_faces(self, clip: Clip, count: int, cut: Callable[[Image, Points], Image]) -> list[Image]:
+        """Evenly spread faces of a source clip, cut out by ``cut``; fewer where it has fewer."""
+        faces = []
+        for frame in spread_frames(clip, count):
+            points = locate(frame, self._readers)
+            if points is not None:
+                faces.append(cut(frame.pixels, points))
+        return faces
+
     def _read_target(self, trial: Trial) -> FaceReadings:
         key = ("target", trial.target, id(trial.track) if trial.track else None)
         if key not in self._known:
@@ -143,7 +161,7 @@ class Evaluator:
         rows: list[_Row] = []
         previous: _Moment | None = None
         for index, moment in enumerate(_moments(trial)):
-            progress("evaluate", index, len(target), "")
+            progress("evaluate", float(index), float(len(target)), "")
             if not target.found[index]:
                 rows.append({})
                 previous = None
@@ -153,7 +171,7 @@ class Evaluator:
                 points.append(truth.points[index])
             rows.append(self._one_frame(moment, points, previous))
             previous = moment
-        progress("evaluate", len(rows), len(target), "")
+        progress("evaluate", float(len(rows)), float(len(target)), "")
         columns = {key: _column(rows, key) for key in dict.fromkeys(key for row in rows for key in row)}
         flicker = _ratio_of_sums(columns.pop("warp_output", None), columns.pop("warp_reference", None), _FLICKER_FLOOR)
         scores: dict[str, Measured | None] = {key: measured(column) for key, column in columns.items()}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+
 from intracoder.errors import ConfigError
 from intracoder.evaluation.canvas import COLORS, INK, SOFT_INK, Canvas, fit_square
 from intracoder.records import Image
@@ -23,6 +26,8 @@ class IdentityRow:
     """The target's performances with this identity, one per column."""
     source_crops: Sequence[Image] = ()
     """This person's own nearest frames, one per column, or empty."""
+    source_note: str = "nearest own frame"
+    """What the source's frames are."""
 
 
 def draw_grid(
@@ -128,7 +133,7 @@ def _fill_grid(grid: _Grid, target_crops: Sequence[Image], rows: Sequence[Identi
                 grid.bridge(line, last, column, INK)
         last = line
         if row.source_crops:
-            grid.place(line + 1, row.source_crops, color, row.name, "nearest own frame")
+            grid.place(line + 1, row.source_crops, color, row.name, row.source_note)
             for column in range(len(target_crops)):
                 grid.join(line, column, dotted=True, color=color)
             line += 1
@@ -141,3 +146,57 @@ def _legend(sheet: Canvas, y: float) -> None:
     sheet.words("same pose and expression", _MARGIN + 54, y, size=10, color=SOFT_INK)
     sheet.line([(_MARGIN + 270, y), (_MARGIN + 314, y)], color=INK, width=2.6, dotted=True)
     sheet.words("same identity", _MARGIN + 324, y, size=10, color=SOFT_INK)
+
+
+# ---- strips and error maps -------------------------------------------------------------------------------------
+
+ERROR_FULL_SCALE = 64.0
+"""Mean difference of the channels that an error map shows at its brightest, levels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StripRow:
+    """One method's faces at the strip's moments."""
+
+    name: str
+    crops: Sequence[Image]
+    note: str = ""
+    """Small print under the name."""
+
+
+def draw_strips(
+    rows: Sequence[StripRow], *, column_names: Sequence[str] = (), title: str = "", cell_px: int = 144
+) -> Image:
+    """Faces in rows (target, source, truth, each method) and columns (moments), close together for comparing.
+
+    Raises:
+        ConfigError: where the rows differ in length, or there are none.
+    """
+    counts = {len(row.crops) for row in rows}
+    if len(counts) != 1 or 0 in counts:
+        raise ConfigError(f"strips: expected rows of one length, at least 1, got {sorted(counts)}")
+    (count,) = counts
+    gap, head = 6, (34 if title else 0) + (20 if column_names else 0)
+    label = 190
+    width = 2 * _MARGIN + label + count * (cell_px + gap)
+    sheet = Canvas(2 * _MARGIN + head + len(rows) * (cell_px + gap), width)
+    if title:
+        sheet.words(title, _MARGIN, _MARGIN + 6, size=14, bold=True)
+    for k, name in enumerate(column_names[:count]):
+        x = _MARGIN + label + k * (cell_px + gap) + cell_px / 2
+        sheet.words(name, x, _MARGIN + head - 10, size=9.5, color=SOFT_INK, align="center")
+    for line, row in enumerate(rows):
+        y = _MARGIN + head + line * (cell_px + gap)
+        sheet.words(row.name, _MARGIN, y + cell_px / 2 - 8, size=11, bold=True)
+        sheet.words(row.note, _MARGIN, y + cell_px / 2 + 11, size=8.5, color=SOFT_INK)
+        for k, crop in enumerate(row.crops):
+            sheet.picture(fit_square(crop, cell_px), _MARGIN + label + k * (cell_px + gap), y)
+    return sheet.to_image()
+
+
+def error_map(image: Image, reference: Image) -> Image:
+    """Where ``image`` differs from ``reference``: black is equal, bright yellow ERROR_FULL_SCALE levels or more."""
+    difference = np.abs(image.astype(np.float32) - reference.astype(np.float32)).mean(axis=2)
+    levels = np.clip(difference * (255.0 / ERROR_FULL_SCALE), 0, 255).astype(np.uint8)
+    colored = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
+    return np.ascontiguousarray(colored[..., ::-1])

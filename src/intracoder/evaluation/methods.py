@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from intracoder.errors import ConfigError
 from intracoder.evaluation.readings import Clip
@@ -46,6 +46,7 @@ def job_of(pair: Pair, *, budget: Budget, seed: int, folder: Path, consent_basis
     )
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to swap faces."""
 
@@ -93,19 +94,23 @@ class CallableMethod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class External:
-    """Finished swaps by any other program: a folder with one clip or picture folder a pair, named like the pair."""
+    """Finished swaps of whole targets by any other program: one clip or picture folder a pair, named like the pair."""
 
     name: str
     folder: Path
     learns: bool = False
 
+    def find(self, pair: str) -> Path:
+        """The clip of a pair; ConfigError where there is none."""
+        for path in sorted(self.folder.glob(f"{pair}*")):
+            if path.name == pair or path.stem == pair:
+                return path
+        raise ConfigError(f"{self.folder}: expected a clip or folder named {pair} for --external {self.name}")
+
     def run(self, job: SwapJob, progress: Progress) -> Clip:
-        """The clip called like the pair, whole; ConfigError where there is none."""
+        """The judged part of the pair's clip."""
         del progress
-        for path in sorted(self.folder.glob(f"{job.pair}*")):
-            if path.name == job.pair or path.stem == job.pair:
-                return Clip(path=path)
-        raise ConfigError(f"{self.folder}: expected a clip or folder named {job.pair} for --external {self.name}")
+        return Clip(path=self.find(job.pair), start=job.start, stop=job.stop)
 
 
 def parse_external(text: str) -> External:

@@ -157,9 +157,10 @@ def _reference_values() -> dict[str, dict[str, dict[str, float]]]:
 
 
 def noise_floor(key: str) -> float | None:
-    """How far metric ``key`` strays from its ideal when a perfect swap is encoded, shifted by half a pixel and grained.
+    """How far metric ``key`` strays from its ideal when nothing visible is wrong; None where it was not measured.
 
-    Differences below this mean nothing. None where it was not measured. docs/benchmarks.md says how it was.
+    Measured on perfect swaps that were moved by half a pixel and back, grained by one level and encoded again
+    (``evaluation.floors``). Smaller differences mean nothing.
     """
     return _reference_values()["noise_floor"].get(key, {}).get("mean")
 

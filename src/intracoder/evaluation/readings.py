@@ -150,9 +150,13 @@ def read_pictures(clip: Clip, readers: FaceReaders, *, limit: int = 64) -> FaceR
     """
     rows = _Rows()
     for frame in spread_frames(clip, limit):
-        near = _locate(frame.pixels, _first_look(frame, readers.detector, None), readers.landmarker)
-        rows.add(frame.pixels, near, readers)
+        rows.add(frame.pixels, locate(frame, readers), readers)
     return rows.finish(clip)
+
+
+def locate(frame: Frame, readers: FaceReaders) -> Points | None:
+    """Landmarks of a picture's widest face, None where there is none."""
+    return _locate(frame.pixels, _first_look(frame, readers.detector, None), readers.landmarker)
 
 
 def spread_frames(clip: Clip, limit: int) -> Iterator[Frame]:

@@ -105,7 +105,13 @@ def _measured_from(key: str, data: Mapping[str, Any], where: str) -> Measured:
     values = [data["value"], *(v for v in (data["p5"], data["p95"], *data["frames"]) if v is not None)]
     if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values):
         raise ConfigError(f"{where}: metric {key!r}: expected finite numbers")
-    return Measured(value=data["value"], p5=data["p5"], p95=data["p95"], frames=tuple(data["frames"]))
+    low, high = _number(data["p5"]), _number(data["p95"])
+    return Measured(value=float(data["value"]), p5=low, p95=high, frames=tuple(map(_number, data["frames"])))
+
+
+def _number(value: float | int | None) -> float | None:
+    """A JSON number as float."""
+    return None if value is None else float(value)
 
 
 def save_scorecard(card: Scorecard, path: Path) -> None:
