@@ -14,6 +14,8 @@ _RGB_TO_LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0
 _LMS_TO_LAB = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1.0, 1, 1], [1, 1, -2], [1, -1, 0]])
 _LMS_FLOOR = 1e-4  # a third of the darkest sRGB level above black; keeps the logarithm finite
 
+_GAIN_MAX = 8.0  # three stops: beyond, there is noise rather than a face to be seen
+
 _ENCODED = np.arange(256) / 255.0
 _LINEAR_OF_BYTE = np.where(_ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 1.055) ** 2.4)
 
@@ -42,8 +44,7 @@ def lab_ruderman_to_rgb(lab: Float64[np.ndarray, "h w 3"]) -> Image:
     # over 1e2 the light is far past white already: the bound only keeps extreme statistics from overflowing
     lms = 10.0 ** np.minimum(lab @ np.linalg.inv(_LMS_TO_LAB).T, 2.0)
     linear = np.clip(lms @ np.linalg.inv(_RGB_TO_LMS).T, 0.0, 1.0)
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return _to_image(encoded * 255.0)
+    return _to_image(_encoded(linear) * 255.0)
 
 
 def delta_e2000(lab_a: Float[np.ndarray, "*d 3"], lab_b: Float[np.ndarray, "*d 3"]) -> Float64[np.ndarray, "*d"]:
@@ -147,16 +148,18 @@ class ReinhardMatcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkinMatcher:
-    """Matches skin to skin: CIELAB statistics of the masked zones, then their low frequencies.
+    """Matches skin to skin: exposure and white balance, then CIELAB statistics, then the low frequencies.
 
-    Meant for masks of the skin alone (``ops.mask.skin_mask``), which compare like with like: no lids, brows, lips or
-    beard. The deviation is never raised, since a flat reference says nothing about contrast that the image lacks, while
-    raising it amplifies what the zones have not in common. Image and reference lie on one another (one crop).
+    The first step multiplies in linear light, as a lamp does: to add in CIELAB what a lamp had multiplied would turn
+    the dark of eyes and nostrils into haze. Meant for masks of the skin alone (``ops.mask.skin_mask``), which compare
+    like with like: no lids, brows, lips or beard. The deviation is never raised, since a flat reference says nothing
+    about contrast that the image lacks, while raising it amplifies what the zones have not in common. Image and
+    reference lie on one another (one crop).
     """
 
     deviation_min: float = 0.5
     """Least factor on the deviation."""
-    weight: float = 0.9
+    weight: float = 1.0
     """How much of the low-frequency difference is transferred, 0..1."""
     sigma: float = 0.3
     """Width of the low-pass, in units of the square root of the common mask's area."""
@@ -165,7 +168,7 @@ class SkinMatcher:
         """``image`` recoloured after ``reference``; measured where mask > 0, empty masks change nothing."""
         if image_mask.sum() <= 0 or reference_mask.sum() <= 0:
             return image
-        lab, wanted = rgb_to_lab(image), rgb_to_lab(reference)
+        lab, wanted = _lit_alike(image, reference, image_mask, reference_mask), rgb_to_lab(reference)
         mean, deviation = masked_statistics(lab, image_mask)
         wanted_mean, wanted_deviation = masked_statistics(wanted, reference_mask)
         ratio = np.clip((wanted_deviation + 1e-3) / (deviation + 1e-3), self.deviation_min, 1.0)
@@ -175,6 +178,26 @@ class SkinMatcher:
         if area > 0 and self.weight > 0:
             lab += self.weight * smooth_difference(lab, wanted, common, max(1.0, self.sigma * area**0.5))
         return lab_to_rgb(lab)
+
+
+def _lit_alike(image: Image, reference: Image, image_mask: Mask, reference_mask: Mask) -> Float32[np.ndarray, "h w 3"]:
+    """CIELAB of the image under the gains in linear light that give its masked mean the reference's.
+
+    Source: von Kries adaptation, here of sRGB's own primaries.
+    """
+    present, wanted = (
+        np.array([np.dot(np.bincount(x[..., k].ravel(), m.ravel(), 256), _LINEAR_OF_BYTE) for k in range(3)]) / m.sum()
+        for x, m in ((image, image_mask), (reference, reference_mask))
+    )
+    gains = np.clip((wanted + 1e-3) / (present + 1e-3), 1 / _GAIN_MAX, _GAIN_MAX)
+    # a channel has 256 levels: the curve is worked out for those instead of for every pixel, and isn't rounded
+    curves = _encoded(np.minimum(_LINEAR_OF_BYTE[:, None] * gains, 1.0)).astype(np.float32)
+    return np.asarray(cv2.cvtColor(cv2.LUT(image, curves[None]), cv2.COLOR_RGB2LAB), dtype=np.float32)
+
+
+def _encoded(linear: Float64[np.ndarray, "*d"]) -> Float64[np.ndarray, "*d"]:
+    """The transfer curve of sRGB; 0..1 to 0..1."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _to_image(values: Float[np.ndarray, "h w 3"]) -> Image:
