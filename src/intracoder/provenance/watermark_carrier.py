@@ -16,6 +16,8 @@ from intracoder.provenance.watermark_code import CODED_BITS, encode_payload
 PUBLIC_KEY = b"intracoder tilemark v1"
 """Known to everybody: anyone must be able to look for the mark, so anyone could also forge it."""
 SHORT_SIDE = 256
+LONG_SIDE_MAX = 2048
+"""Keeps a picture of one row and a million columns from filling the memory."""
 TILE = 128
 RADIUS_MIN, RADIUS_MAX = 7, 28
 """Cycles a tile: wavelengths of 37 to 9 pixels in a frame of 512 lines."""
@@ -66,7 +68,8 @@ class Carrier:
         """The pattern of a frame, mean about 0, standard deviation 1 where nothing is written over.
 
         Args:
-            height, width: Of the frame, pixels.
+            height: Of the frame, pixels.
+            width: Of the frame, pixels.
             payload: 6 bytes to be carried.
             over: 6 bytes that the frame carries already and that are taken away.
         """
@@ -78,11 +81,16 @@ class Carrier:
             signs[carries] -= 2.0 * encode_payload(over)[self.owner[carries]] - 1.0
         spectrum = np.zeros((RADIUS_MAX + 1, 2 * RADIUS_MAX + 1), np.complex64)
         spectrum[self.fy, self.fx + RADIUS_MAX] = self.phasor * signs * self.radius**_TILT
-        unit = SHORT_SIDE / min(height, width)
+        unit = units_per_pixel(height, width)
         rows = waves(np.arange(RADIUS_MAX + 1), (np.arange(height) + 0.5) * unit)
         columns = waves(np.arange(-RADIUS_MAX, RADIUS_MAX + 1), (np.arange(width) + 0.5) * unit)
         pattern = (rows.T @ spectrum @ columns).real
         return np.asarray(pattern / deviation, np.float32)
+
+
+def units_per_pixel(height: int, width: int) -> float:
+    """Canonical units a pixel: the shorter side has SHORT_SIDE, unless the longer one would exceed LONG_SIDE_MAX."""
+    return min(SHORT_SIDE / min(height, width), LONG_SIDE_MAX / max(height, width))
 
 
 def waves(cycles: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -18,10 +18,18 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Complex64, Float32, Float64, Int64
+from jaxtyping import Bool, Complex64, Complex128, Float32, Float64, Int64
 from scipy import fft
 
-from intracoder.provenance.watermark_carrier import RADIUS_LOW, RADIUS_MAX, RADIUS_MIN, SHORT_SIDE, TILE, Carrier, waves
+from intracoder.provenance.watermark_carrier import (
+    RADIUS_LOW,
+    RADIUS_MAX,
+    RADIUS_MIN,
+    TILE,
+    Carrier,
+    units_per_pixel,
+    waves,
+)
 from intracoder.provenance.watermark_code import CHECKSUM_BITS, CODED_BITS, decode_payload
 from intracoder.records import Image, WatermarkReading
 
@@ -125,7 +133,7 @@ class Residual:
         if self._sum is not None and image.shape[:2] != self._size:
             raise ValueError(f"watermark: expected frames of {self._size}, got {image.shape[:2]}")
         height, width = self._size = image.shape[:2]
-        unit = SHORT_SIDE / min(height, width)
+        unit = units_per_pixel(height, width)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         size = (max(1, round(width * unit)), max(1, round(height * unit)))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if unit < 1 else cv2.INTER_CUBIC)
@@ -146,7 +154,7 @@ class Residual:
         """Canonical positions of the rows and of the columns of ``whitened``."""
         if self._sum is None:
             raise ValueError("watermark: expected at least one frame, got none")
-        unit = SHORT_SIDE / min(self._size)
+        unit = units_per_pixel(*self._size)
         (rows, columns), (height, width) = self._sum.shape, self._size
         return (np.arange(rows) + 0.5) * (height * unit / rows), (np.arange(columns) + 0.5) * (width * unit / columns)
 
@@ -192,12 +200,17 @@ class _Picture:
         # separable: first along x in every column of patches, then along y in every row of them
         wave_x = np.conj(waves(np.arange(-top, top + 1) * geometry.scale_x, units_x)).reshape(-1, columns, _PATCH)
         wave_y = np.conj(waves(np.arange(top + 1) * geometry.scale_y, self._y)).reshape(-1, rows, _PATCH)
-        strips = flat.reshape(-1, columns, _PATCH).transpose(1, 0, 2).astype(np.complex64)
-        along_x = strips @ wave_x.transpose(1, 2, 0)  # (columns, height, 2 top + 1)
-        along_x = along_x.reshape(columns, rows, _PATCH, -1).transpose(1, 2, 0, 3).reshape(rows, _PATCH, -1)
-        both = (wave_y.transpose(1, 0, 2) @ along_x).reshape(rows, top + 1, columns, 2 * top + 1)
-        spectra = both[:, fy.astype(np.int64), :, fx.astype(np.int64) + top]
+        # many small products instead of a few large ones, over which BLAS threads would fight
+        blocks = flat.reshape(rows, _PATCH, columns, _PATCH).transpose(0, 2, 1, 3).astype(np.complex64)
+        along_x = blocks @ wave_x.transpose(1, 2, 0)
+        both = wave_y.transpose(1, 0, 2)[:, None] @ along_x
+        spectra = both[:, :, fy.astype(np.int64), fx.astype(np.int64) + top].transpose(2, 0, 1)
         return _Patches(spectra=np.ascontiguousarray(spectra), x=_centres(units_x), y=_centres(self._y))
+
+
+def _phasors(exponents: Complex128[np.ndarray, "..."]) -> Complex64[np.ndarray, "..."]:
+    """Exponentials of imaginary numbers, single precision."""
+    return np.asarray(np.exp(exponents), np.complex64)
 
 
 def _extended(units: Float64[np.ndarray, "n"], size: int) -> Float64[np.ndarray, "size"]:
@@ -285,15 +298,16 @@ class Searcher:
         fx, fy = carrier.fx[index].astype(np.float32), carrier.fy[index].astype(np.float32)
         patches = picture.patches(around, fx, fy)
         turn = -2j * np.pi / TILE
+        x, y = around.scale_x * patches.x, around.scale_y * patches.y
+        # phases of x and of y factor: k.(D p) = x (kx ex + ky angle) + y (ky ey - kx angle)
+        stretch_x = _phasors(turn * (fx[:, None] * x)[..., None] * offsets.stretches)
+        stretch_y = _phasors(turn * (fy[:, None] * y)[..., None] * offsets.stretches)
         shape = (len(offsets.angles), len(offsets.stretches), len(offsets.stretches))
         scores = np.full(shape, -np.inf, np.float32)
         for row, angle in enumerate(offsets.angles + around.angle_rad):
-            # phases of x and of y factor: k.(D p) = x (kx ex + ky angle) + y (ky ey - kx angle)
-            bend_x = fx[:, None] * offsets.stretches + fy[:, None] * angle
-            bend_y = fy[:, None] * offsets.stretches - fx[:, None] * angle
-            steer_x = np.exp(turn * around.scale_x * patches.x[None, :, None] * bend_x[:, None]).astype(np.complex64)
-            steer_y = np.exp(turn * around.scale_y * patches.y[None, :, None] * bend_y[:, None]).astype(np.complex64)
-            summed = np.swapaxes(patches.spectra @ steer_x, 1, 2) @ steer_y
+            turned = patches.spectra * _phasors(turn * angle * fy[:, None] * x)[:, None, :]
+            turned *= _phasors(-turn * angle * fx[:, None] * y)[:, :, None]
+            summed = np.swapaxes(turned @ stretch_x, 1, 2) @ stretch_y
             spectra = np.ascontiguousarray(summed[:, offsets.allowed].T)
             scores[row, offsets.allowed] = self._surfaces(spectra, index, grid)[0]
         return scores
@@ -329,8 +343,8 @@ class Searcher:
         fx, fy = carrier.fx.astype(np.float32), carrier.fy.astype(np.float32)
         patches = picture.patches(geometry, fx, fy)
         turn = -2j * np.pi / TILE * geometry.angle_rad
-        steer_x = np.exp(turn * geometry.scale_x * fy[:, None] * patches.x)
-        steer_y = np.exp(-turn * geometry.scale_y * fx[:, None] * patches.y)
+        steer_x = _phasors(turn * geometry.scale_x * fy[:, None] * patches.x)
+        steer_y = _phasors(-turn * geometry.scale_y * fx[:, None] * patches.y)
         spectrum = np.einsum("kyx,kx,ky->k", patches.spectra, steer_x, steer_y).astype(np.complex64)
         flat = self._flatten(spectrum[None], self._all)[0]
         sync = carrier.sync
