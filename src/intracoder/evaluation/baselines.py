@@ -12,7 +12,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from intracoder.evaluation.footage import (
     SMOOTH_FRAMES,
@@ -69,7 +69,7 @@ _RECIPES = {
         feather=0.03,
     ),
     # Reinhard 2001 and Perez 2003 as they are usually put together
-    "mesh-warp, Reinhard, Poisson": _Recipe(
+    "mesh-warp classical": _Recipe(
         bends=True,
         color=ReinhardMatcher(),
         measures_skin=False,
@@ -78,7 +78,7 @@ _RECIPES = {
         feather=0.01,
     ),
     # the strong one: skin zones are compared with skin zones, and hairline and rim light are left alone
-    "mesh-warp, skin colour": _Recipe(
+    "mesh-warp strong": _Recipe(
         bends=True,
         color=SkinMatcher(),
         measures_skin=True,
@@ -87,8 +87,8 @@ _RECIPES = {
         feather=0.05,
     ),
 }
-BaselineName = Literal["nearest-paste", "mesh-warp, Reinhard, Poisson", "mesh-warp, skin colour"]
-BASELINES: tuple[BaselineName, ...] = ("nearest-paste", "mesh-warp, Reinhard, Poisson", "mesh-warp, skin colour")
+BaselineName = Literal["nearest-paste", "mesh-warp classical", "mesh-warp strong"]
+BASELINES: tuple[BaselineName, ...] = ("nearest-paste", "mesh-warp classical", "mesh-warp strong")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,7 +150,7 @@ class Baseline:
         self,
         frame: Image,
         matrix: Affine,
-        crop: Image,
+        crop: UInt8[np.ndarray, "s s 3"],
         points: Points,
         swapped_points: Points,
         target_points: Points,

@@ -28,7 +28,7 @@ from intracoder.evaluation.readings import (
 )
 from intracoder.evaluation.scorecard import Measured, Scorecard, measured
 from intracoder.evaluation.temporal import acceleration, backward_flow, warp_error
-from intracoder.ops.topology import OVAL
+from intracoder.ops.mask import hull_mask
 from intracoder.protocols import Progress, silent
 from intracoder.records import FaceTrack, Image, Mask, Points
 
@@ -183,7 +183,7 @@ class Evaluator:
         window = _window(points, moment.target.shape[0], moment.target.shape[1])
         near = moment.cut(window)
         corner = np.array([window.x.start, window.y.start])
-        hulls = [_hull(p[:, :2] - corner, near.target.shape[0], near.target.shape[1]) for p in points]
+        hulls = [hull_mask(p[:, :2] - corner, *near.target.shape[:2]) for p in points]
         face = hulls[-1] if near.truth_mask is None else np.maximum(hulls[-1], near.truth_mask)
         reference = near.target if near.truth is None else near.truth
         changed = pixels.changed_region(near.output, near.target, np.maximum(hulls[0], face))
@@ -212,7 +212,7 @@ class Evaluator:
         square = _square(face)
         crops = [_to_square(image, square) for image in (near.output, near.target, near.truth)]
         mask = cv2.resize(_to_square(face, square), (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
-        output, target, truth = (self._perceptual.features(crop) for crop in crops)
+        output, target, truth = self._perceptual.features(crops)
         to_truth = perceptual_distance(output, truth, mask)
         apart = perceptual_distance(target, truth, mask)
         row: _Row = {
@@ -287,14 +287,6 @@ def _moments(trial: Trial) -> Iterator[_Moment]:
 def _grey(image: Image) -> Mask:
     """A grey picture as mask."""
     return image[..., 1].astype(np.float32) / np.float32(255)
-
-
-def _hull(xy: Float32[np.ndarray, "478 2"], height: int, width: int) -> Mask:
-    """1 inside the convex hull of the face's outline."""
-    hull = cv2.convexHull(np.round(xy[list(OVAL)] * 16).astype(np.int32))
-    mask = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(mask, hull, 255, cv2.LINE_AA, 4)
-    return mask.astype(np.float32) / np.float32(255)
 
 
 def _window(points: Sequence[Points], height: int, width: int) -> _Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -187,8 +188,9 @@ def draw_strips(
         sheet.words(name, x, _MARGIN + head - 10, size=9.5, color=SOFT_INK, align="center")
     for line, row in enumerate(rows):
         y = _MARGIN + head + line * (cell_px + gap)
-        sheet.words(row.name, _MARGIN, y + cell_px / 2 - 8, size=11, bold=True)
-        sheet.words(row.note, _MARGIN, y + cell_px / 2 + 11, size=8.5, color=SOFT_INK)
+        name = textwrap.fill(row.name, 21)
+        sheet.words(name, _MARGIN, y + cell_px / 2 - 8, size=11, bold=True)
+        sheet.words(row.note, _MARGIN, y + cell_px / 2 + 11 + 8 * name.count("\n"), size=8.5, color=SOFT_INK)
         for k, crop in enumerate(row.crops):
             sheet.picture(fit_square(crop, cell_px), _MARGIN + label + k * (cell_px + gap), y)
     return sheet.to_image()

