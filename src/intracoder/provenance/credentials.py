@@ -36,6 +36,8 @@ _TYPES = {
 _SIGNER_TIMEOUT_S = 60
 _NOT_TAMPERING = ("signingCredential.", "timeStamp.", "timestamp.")
 """Validation failures that speak of the signer, not of the content."""
+_REMAINS = (b"jumdc2pa", b"c2pa.claim")
+"""Head of a manifest store, and the claim's label in it; no other metadata has either."""
 
 
 class CredentialsState(Enum):
@@ -183,10 +185,8 @@ def read_credentials(path: Path) -> CredentialsReading:
         ):
             store, state = json.loads(reader.json()), str(reader.get_validation_state())
             failures = _failures(_table(reader.get_validation_results()))
-    except c2pa.C2paError.ManifestNotFound:
-        return CredentialsReading(state=CredentialsState.ABSENT)
     except (c2pa.C2paError, ValueError, RecursionError) as error:
-        return _unreadable(path, error)
+        return _without_manifest(path, error)
     except OSError as error:
         raise ProvenanceError(f"{path}: can't be read: {error.strerror or error}") from error
     return _reading(_table(store), state, failures)
@@ -235,14 +235,14 @@ def _state(state: str, failures: tuple[str, ...]) -> CredentialsState:
     return CredentialsState.TAMPERED
 
 
-def _unreadable(path: Path, error: Exception) -> CredentialsReading:
-    """A manifest that is there but broken, or no manifest in a file that is itself broken."""
+def _without_manifest(path: Path, error: Exception) -> CredentialsReading:
+    """No manifest, or remains of one: c2pa does not find a store whose box was damaged or cut away in part."""
     try:
         with path.open("rb") as file:
-            has_traces = any(mark in block for block in _blocks(file) for mark in (b"jumbc2pa", b"c2pa.claim"))
+            has_remains = any(mark in block for block in _blocks(file) for mark in _REMAINS)
     except OSError as unreadable:
         raise ProvenanceError(f"{path}: can't be read: {unreadable.strerror}") from unreadable
-    if not has_traces:
+    if not has_remains:
         return CredentialsReading(state=CredentialsState.ABSENT)
     return CredentialsReading(state=CredentialsState.TAMPERED, failures=(f"unreadable: {_line(error)[:120]}",))
 
