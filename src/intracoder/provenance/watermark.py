@@ -65,7 +65,7 @@ class TileMark:
             payload: 6 bytes.
 
         Returns:
-            A new image, all three channels changed by the same -5..5 levels.
+            A new image; all three channels change alike, mostly by 0 to 3 levels, by at most 20.
 
         Raises:
             ValueError: a payload of another length.
