@@ -154,9 +154,9 @@ class ContentGuard:
         """``check_file`` for each of ``paths``: the target and everything of the source, before any work."""
         reports = []
         for done, path in enumerate(paths):
-            progress("guard", done, len(paths), path.name)
+            progress("guard", float(done), float(len(paths)), path.name)
             reports.append(self.check_file(path))
-        progress("guard", len(paths), len(paths))
+        progress("guard", float(len(paths)), float(len(paths)))
         return tuple(reports)
 
     def _score(self, image: Image, what: str) -> float:

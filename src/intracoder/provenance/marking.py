@@ -138,7 +138,7 @@ class Marker:
         steps = itertools.count()
 
         def step(note: str) -> None:
-            progress("finish", next(steps), 3, note)
+            progress("finish", float(next(steps)), 3.0, note)
 
         with _consumed(unsigned):
             step("guard")

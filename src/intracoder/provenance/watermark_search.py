@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Complex64, Complex128, Float32, Float64, Int64
+from jaxtyping import Bool, Complex64, Float, Float32, Float64, Int64
 from scipy import fft
 
 from intracoder.provenance.watermark_carrier import (
@@ -208,9 +208,9 @@ class _Picture:
         return _Patches(spectra=np.ascontiguousarray(spectra), x=_centres(units_x), y=_centres(self._y))
 
 
-def _phasors(exponents: Complex128[np.ndarray, "..."]) -> Complex64[np.ndarray, "..."]:
-    """Exponentials of imaginary numbers, single precision."""
-    return np.asarray(np.exp(exponents), np.complex64)
+def _phasors(cycles: Float[np.ndarray, "..."]) -> Complex64[np.ndarray, "..."]:
+    """exp(-2 pi i cycles / TILE), single precision."""
+    return np.asarray(np.exp(-2j * np.pi / TILE * cycles), np.complex64)
 
 
 def _extended(units: Float64[np.ndarray, "n"], size: int) -> Float64[np.ndarray, "size"]:
@@ -297,16 +297,15 @@ class Searcher:
         carrier = self._carrier
         fx, fy = carrier.fx[index].astype(np.float32), carrier.fy[index].astype(np.float32)
         patches = picture.patches(around, fx, fy)
-        turn = -2j * np.pi / TILE
         x, y = around.scale_x * patches.x, around.scale_y * patches.y
         # phases of x and of y factor: k.(D p) = x (kx ex + ky angle) + y (ky ey - kx angle)
-        stretch_x = _phasors(turn * (fx[:, None] * x)[..., None] * offsets.stretches)
-        stretch_y = _phasors(turn * (fy[:, None] * y)[..., None] * offsets.stretches)
+        stretch_x = _phasors((fx[:, None] * x)[..., None] * offsets.stretches)
+        stretch_y = _phasors((fy[:, None] * y)[..., None] * offsets.stretches)
         shape = (len(offsets.angles), len(offsets.stretches), len(offsets.stretches))
         scores = np.full(shape, -np.inf, np.float32)
         for row, angle in enumerate(offsets.angles + around.angle_rad):
-            turned = patches.spectra * _phasors(turn * angle * fy[:, None] * x)[:, None, :]
-            turned *= _phasors(-turn * angle * fx[:, None] * y)[:, :, None]
+            turned = patches.spectra * _phasors(angle * fy[:, None] * x)[:, None, :]
+            turned *= _phasors(-angle * fx[:, None] * y)[:, :, None]
             summed = np.swapaxes(turned @ stretch_x, 1, 2) @ stretch_y
             spectra = np.ascontiguousarray(summed[:, offsets.allowed].T)
             scores[row, offsets.allowed] = self._surfaces(spectra, index, grid)[0]
@@ -342,9 +341,8 @@ class Searcher:
         carrier = self._carrier
         fx, fy = carrier.fx.astype(np.float32), carrier.fy.astype(np.float32)
         patches = picture.patches(geometry, fx, fy)
-        turn = -2j * np.pi / TILE * geometry.angle_rad
-        steer_x = _phasors(turn * geometry.scale_x * fy[:, None] * patches.x)
-        steer_y = _phasors(-turn * geometry.scale_y * fx[:, None] * patches.y)
+        steer_x = _phasors(geometry.angle_rad * geometry.scale_x * fy[:, None] * patches.x)
+        steer_y = _phasors(-geometry.angle_rad * geometry.scale_y * fx[:, None] * patches.y)
         spectrum = np.einsum("kyx,kx,ky->k", patches.spectra, steer_x, steer_y).astype(np.complex64)
         flat = self._flatten(spectrum[None], self._all)[0]
         sync = carrier.sync
