@@ -70,9 +70,9 @@ def encoded(clip: Clip, crf: int, codec: str = "libx264") -> Clip:
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "fast"} | (
-            {"x265-params": "log-level=none"} if "265" in codec else {}
-        )
+        stream.options = {"crf": str(crf), "preset": "fast"}
+        if codec == "libx265":
+            stream.options |= {"x265-params": "log-level=none"}
         for image in clip:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
             container.mux(stream.encode(frame))
@@ -203,9 +203,9 @@ def main() -> None:
                 if state != "P" or reading.z_score < FLOORS.get(attack, 0):
                     misses.append(f"{attack} at {heads[-1]}: {cells[attack][-1]}")
     print(
-        f"{options.frames} frames, {platform.machine()}, Python {platform.python_version()}, OpenCV {cv2.__version__}\n"
+        f"{options.frames} frames, {platform.machine()}, Python {platform.python_version()}, OpenCV {cv2.__version__}"
     )
-    print("| attack | " + " | ".join(heads) + " |\n|---" * 1 + "|---" * len(heads) + "|")
+    print("\n| attack | " + " | ".join(heads) + " |\n|---" + "|---" * len(heads) + "|")
     for attack, row in cells.items():
         print(f"| {attack} | " + " | ".join(row) + " |")
     print("\n" + "\n".join(timings()))

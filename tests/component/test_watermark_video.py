@@ -1,4 +1,4 @@
-"""The invisible mark in encoded clips: floors of z and equal payload. The whole matrix is in benchmarks/watermark.py."""
+"""The invisible mark in encoded clips: floors of z and equal payload. The matrix: benchmarks/watermark.py."""
 
 from __future__ import annotations
 
