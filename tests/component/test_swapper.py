@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from toy_actors import TINY, both, track_of
@@ -5,7 +6,7 @@ from toy_actors import TINY, both, track_of
 from intracoder.config import TrainConfig
 from intracoder.errors import NoFaceError, WeightsError
 from intracoder.ops.geometry import transform_points
-from intracoder.records import FaceTrack
+from intracoder.records import FaceTrack, PlannedFace
 from intracoder.swap.swapper import IntracoderSwapper
 from intracoder.training.loop import train_intracoder
 
@@ -53,6 +54,41 @@ def test_swaps_are_deterministic_and_batches_do_not_matter(model):
     assert masks.min() >= 0
     assert masks.max() <= 1
     assert np.abs(made[2:5].astype(int) - again).max() <= 1
+
+
+def test_finer_crops_show_the_same_face(model):
+    coarse, fine = swapper(model), swapper(model, detail=2)
+    assert (coarse.crop_px, fine.crop_px) == (32, 64)
+    track = track_of(both()[1])
+    picture = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    made = {}
+    for tool in (coarse, fine):
+        crop = cv2.resize(picture, (tool.crop_px, tool.crop_px), interpolation=cv2.INTER_CUBIC)
+        made[tool.crop_px], masks = tool.swap(np.stack([crop] * 8), tool.plan(track))
+        assert masks.shape == (8, tool.crop_px, tool.crop_px)
+    shrunk = np.stack([cv2.resize(crop, (32, 32), interpolation=cv2.INTER_AREA) for crop in made[64]])
+    assert np.abs(shrunk.astype(int) - made[32]).mean() < 6
+
+
+def test_parts_of_the_reference_change_seldom(model):
+    plan = swapper(model).plan(track_of(both()[1]))
+    assert all(0 <= row < 8 for planned in plan for row in planned.parts)
+    assert all(planned.parts.face == planned.reference_index for planned in plan)
+
+
+def test_a_plan_of_one_frame_serves_too(model):
+    tool = swapper(model)
+    plan = tool.plan(track_of(both()[1]))[:1]
+    p = plan[0]
+    plain = PlannedFace(
+        frame_index=p.frame_index,
+        frame_to_crop=p.frame_to_crop,
+        target_points=p.target_points,
+        swapped_points=p.swapped_points,
+        reference_index=p.reference_index,
+    )
+    made, _ = tool.swap(np.zeros((1, 32, 32, 3), np.uint8), (plain,))
+    assert made.shape == (1, 32, 32, 3)
 
 
 def test_nobody_and_nothing(model):

@@ -16,7 +16,7 @@ def samples(count=6, seed=0):
     layers[:, 3] = 0
     layers[:, 3, 20:60, 20:60] = 255
     layers[:, 4] = int(WEIGHT_UNIT)
-    references = torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    references = torch.randint(0, 256, (count, 4, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     return Samples(layers[:, :3], layers, references)
 
 
@@ -41,7 +41,7 @@ def test_shapes_and_ranges():
     batch = run(0, 0)
     assert batch.inputs.shape == (6, 3, IN, IN)
     assert batch.expected.shape == (6, 3, OUT, OUT)
-    assert batch.planes.shape == (6, 7, OUT, OUT)
+    assert batch.planes.shape == (6, 8, OUT, OUT)
     for part in (batch.inputs, batch.expected, batch.mask, batch.planes):
         assert part.min() >= 0
         assert part.max() <= 1 + 1e-5
@@ -75,7 +75,8 @@ def test_only_inputs_are_warped_and_degraded():
 def test_the_references_light_is_its_own():
     # three pictures that are the same before get the same geometry, but only input and expected the same light
     given = samples()
-    same = Samples(given.inputs, given.layers, given.layers[:, :3].clone())
+    visible = torch.cat([given.references[:, :1], given.layers[:, :3]], 1)
+    same = Samples(given.inputs, given.layers, visible)
     strengths = Augmentation(degrade_share=0.0)
     batch = augmented(same, step_generator(0, 0), encoder_px=OUT, output_px=OUT, warp=0.0, strengths=strengths)
     assert torch.allclose(batch.inputs, batch.expected, atol=1e-5)

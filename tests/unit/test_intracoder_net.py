@@ -31,7 +31,7 @@ def test_presets_have_their_output_size(size, px):
     with torch.device("meta"):
         net = Intracoder(config)
         crops = torch.empty(2, 3, config.encoder_px, config.encoder_px)
-        out = net(crops, (1, 1), torch.empty(2, 7, px, px))
+        out = net(crops, (1, 1), torch.empty(2, 8, px, px))
     assert out.rgb.shape == (2, 3, px, px)
     assert out.alpha.shape == (2, 1, px, px)
 
@@ -39,7 +39,7 @@ def test_presets_have_their_output_size(size, px):
 def test_the_swap_is_the_sources_decoder_on_the_targets_code():
     torch.manual_seed(0)
     net = Intracoder(TINY).eval()
-    crops, planes = torch.rand(2, 3, 32, 32), torch.rand(2, 7, 32, 32)
+    crops, planes = torch.rand(2, 3, 32, 32), torch.rand(2, 8, 32, 32)
     swapped = swap_faces(net, 1, crops, planes)
     by_hand = net.decode(net.encoder(crops), (0, 2, 0), planes)
     own = net(crops, (2, 0, 0), planes)
@@ -50,7 +50,7 @@ def test_the_swap_is_the_sources_decoder_on_the_targets_code():
 def test_every_row_goes_to_its_own_persons_decoder():
     torch.manual_seed(0)
     net = Intracoder(TINY).eval()
-    crops, planes = torch.rand(4, 3, 32, 32), torch.rand(4, 7, 32, 32)
+    crops, planes = torch.rand(4, 3, 32, 32), torch.rand(4, 8, 32, 32)
     together = net(crops, (1, 0, 3), planes)
     alone = [net(crops[k : k + 1], shares, planes[k : k + 1]) for k, shares in enumerate([(1, 0, 0)] + 3 * [(0, 0, 1)])]
     assert torch.allclose(together.rgb, torch.cat([a.rgb for a in alone]), atol=1e-5)
@@ -62,13 +62,26 @@ def test_a_code_has_unit_mean_square():
     assert code.pow(2).mean(1).numpy() == pytest.approx(torch.ones(5).numpy(), abs=1e-3)
 
 
-def test_without_learning_half_of_the_reference_is_copied():
+def untrained():
     torch.manual_seed(0)
     net = Intracoder(TINY)
     nn.init.zeros_(net.decoders[0].last.weight)
-    planes = torch.rand(1, 7, 32, 32)
-    out = net(torch.rand(1, 3, 32, 32), (1, 0, 0), planes)
-    assert torch.allclose(out.rgb, 0.5 * planes[:, -3:] + 0.25, atol=1e-5)
+    return net
+
+
+def test_without_learning_most_of_the_reference_is_copied():
+    planes, share = torch.rand(1, 8, 32, 32), float(torch.sigmoid(torch.tensor(1.0)))
+    out = untrained()(torch.rand(1, 3, 32, 32), (1, 0, 0), planes)
+    assert torch.allclose(out.rgb, share * planes[:, -3:] + (1 - share) * 0.5, atol=1e-5)
+
+
+def test_finer_detail_of_the_reference_comes_out_at_its_own_size():
+    net, share = untrained(), float(torch.sigmoid(torch.tensor(1.0)))
+    detail = torch.rand(1, 3, 96, 96)
+    out = net.decoder(0)(net.encoder(torch.rand(1, 3, 32, 32)), torch.rand(1, 8, 32, 32), detail)
+    assert out.rgb.shape == (1, 3, 96, 96)
+    assert out.alpha.shape == (1, 1, 96, 96)
+    assert torch.allclose(out.rgb, share * detail + (1 - share) * 0.5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,48 +1,68 @@
-"""What a decoder sees beside the code: the wanted geometry, and a real frame bent onto it."""
+"""What a decoder sees beside the code: the wanted geometry, and real frames bent onto it."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from intracoder.faceset.likeness import Likeness
+from intracoder.faceset.reference import PartRows, compose_reference
 from intracoder.ops.geometry import TEMPLATES
 from intracoder.ops.mask import hull_mask
-from intracoder.ops.mesh import mesh_warp, paint_geometry
-from intracoder.records import Image, Mask, Points
+from intracoder.ops.mesh import paint_geometry
+from intracoder.records import Mask, Points
 
 MARGIN = TEMPLATES["wide_margin"].side_cm / TEMPLATES["wide"].side_cm
 """Side of the stored crops / side of the network's window, both around the same middle."""
 
 
+class DecoderPlanes(NamedTuple):
+    """What a decoder sees, and what it may copy at a finer size."""
+
+    planes: UInt8[np.ndarray, "s s p"]
+    """Geometry (4), then visibility (1) and colour (3) of the reference, each where it was asked for."""
+    detail: UInt8[np.ndarray, "z z 3"] | None
+    """The reference's colour at full size; None without a reference, or where the sizes are equal."""
+
+
 def decoder_planes(
-    likeness: Likeness, wanted: Points, reference: int | None, size: int, *, geometry: bool
-) -> UInt8[np.ndarray, "size size p"]:
-    """Geometry (4 channels) and reference (3), each where it is asked for.
+    likeness: Likeness, wanted: Points, rows: PartRows | None, size: int, *, geometry: bool, detail: int = 1
+) -> DecoderPlanes:
+    """Draws the planes of one face.
 
     Args:
         likeness: Of the person who is to be drawn.
-        wanted: Where that person's landmarks shall lie, pixels of a "wide" crop.
-        reference: Row of the likeness's frames to bend; None leaves the reference out.
-        size: Side of the crop.
+        wanted: Where that person's landmarks shall lie, pixels of a "wide" crop of ``size``.
+        rows: Frames of the likeness to bend; None leaves the reference out.
+        size: Side of the planes.
         geometry: Whether the geometry is wanted.
+        detail: Side of the finer reference / ``size``.
     """
     planes: list[np.ndarray] = [paint_geometry(wanted, size)] if geometry else []
-    if reference is not None:
-        planes.append(bent_reference(likeness, wanted, reference, size))
-    if not planes:
-        return np.zeros((size, size, 0), np.uint8)
-    return np.dstack(planes)
+    fine = None
+    if rows is not None:
+        reference = _bent_reference(likeness, wanted, rows, size, detail)
+        fine = np.ascontiguousarray(reference[..., 1:]) if detail > 1 else None
+        # the same picture at both sizes, so that a gate found at one is right at the other
+        planes.append(cv2.resize(reference, (size, size), interpolation=cv2.INTER_AREA) if detail > 1 else reference)
+    stacked = np.dstack(planes) if planes else np.zeros((size, size, 0), np.uint8)
+    return DecoderPlanes(stacked.astype(np.uint8, copy=False), fine)
 
 
-def bent_reference(likeness: Likeness, wanted: Points, reference: int, size: int) -> Image:
-    """A stored frame mesh-warped onto ``wanted``; bent in the wider stored window, where there is room, then cut."""
+def _bent_reference(
+    likeness: Likeness, wanted: Points, rows: PartRows, size: int, detail: int
+) -> UInt8[np.ndarray, "z z 4"]:
+    """Stored frames bent onto ``wanted``; in the wider stored window, where there is room, then cut."""
     stored = round(size * MARGIN)
     border = (stored - size) // 2
     in_stored = wanted + np.array([border, border, 0], np.float32)
     frames = likeness.frames
-    bent = mesh_warp(frames.crops[reference], frames.points[reference], in_stored, stored)
-    return np.ascontiguousarray(bent[border : border + size, border : border + size])
+    bent = compose_reference(frames.crops, frames.points, rows, in_stored, stored, detail)
+    window = slice(border * detail, (border + size) * detail)
+    return np.ascontiguousarray(bent[window, window])
 
 
 def face_mask(points: Points, size: int) -> Mask:

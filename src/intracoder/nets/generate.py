@@ -20,9 +20,11 @@ class DecoderInput(NamedTuple):
     """Planes for a decoder, and where their face is."""
 
     planes: UInt8[np.ndarray, "n s s p"]
-    """Geometry (4), then reference (3), as the net's config has them."""
+    """Geometry (4), then visibility (1) and colour (3) of the reference, as the net's config has them."""
     masks: Masks
     """Hull of the wanted landmarks: where the reference's colour is measured."""
+    detail: UInt8[np.ndarray, "n z z 3"] | None = None
+    """The reference's colour at the crops' size, where that is finer than the net's output."""
 
 
 @torch.inference_mode()
@@ -30,7 +32,7 @@ def generate_faces(
     net: Intracoder,
     person: int,
     crops: Crops,
-    masks: Float32[np.ndarray, "n s s"],
+    masks: Float32[np.ndarray, "n m m"],
     decoder_input: DecoderInput | None,
     compute: Compute,
 ) -> tuple[Crops, Masks]:
@@ -39,34 +41,44 @@ def generate_faces(
     Args:
         net: In eval mode, on the compute's device.
         person: Whose decoder draws.
-        crops: At the net's output size; of anybody.
-        masks: Hull of the crops' own landmarks: where their colour is measured, and given back.
+        crops: Of anybody; at the net's output size or a multiple of it.
+        masks: Hull of the crops' own landmarks at the output size: where their colour is measured, and given back.
         decoder_input: None for the plain autoencoder.
         compute: Device and precision.
 
     Returns:
-        Crops and the net's own face masks, 0..1, at the output size.
+        Crops and the net's own face masks, 0..1, at the crops' size.
     """
-    inputs, hulls = _images(crops, compute), _masks(masks, compute)
-    stats = color_stats(inputs, hulls)
-    factor = net.config.output_px // net.config.encoder_px
-    small = F.avg_pool2d(normalized(inputs, stats), factor) if factor > 1 else normalized(inputs, stats)
-    planes = None if decoder_input is None else _planes(net, decoder_input, compute)
+    side = net.config.output_px
+    inputs = _pooled(_images(crops, compute), side)
+    stats = color_stats(inputs, _masks(masks, compute))
+    small = _pooled(normalized(inputs, stats), net.config.encoder_px)
+    planes, detail = (None, None) if decoder_input is None else _planes(net, decoder_input, compute)
     with compute.autocast():
-        generated = swap_faces(net, person, small.contiguous(memory_format=torch.channels_last), planes)
-    rgb = restored(generated.rgb.float(), stats).mul(255).round().to(torch.uint8)
-    alpha = generated.alpha[:, 0].float()
-    return np.ascontiguousarray(rgb.permute(0, 2, 3, 1).cpu().numpy()), alpha.cpu().numpy()
+        generated = swap_faces(net, person, small.contiguous(memory_format=torch.channels_last), planes, detail)
+    rgb, alpha = generated.rgb.float(), generated.alpha.float()
+    if rgb.shape[2:] != crops.shape[1:3]:
+        rgb = F.interpolate(rgb, size=crops.shape[1:3], mode="bicubic", align_corners=False)
+        alpha = F.interpolate(alpha, size=crops.shape[1:3], mode="bilinear", align_corners=False)
+    levels = restored(rgb, stats).mul(255).round().to(torch.uint8)
+    return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy()), alpha[:, 0].cpu().numpy()
 
 
-def _planes(net: Intracoder, given: DecoderInput, compute: Compute) -> Tensor:
-    """Planes as the net takes them: 0..1, the reference's colour normalised."""
-    planes = _images(given.planes, compute)
+def _planes(net: Intracoder, given: DecoderInput, compute: Compute) -> tuple[Tensor, Tensor | None]:
+    """Planes and detail as the net takes them: 0..1, the reference's colour normalised."""
+    planes, detail = _images(given.planes, compute), None
     if net.config.reference:
         reference = planes[:, -3:]
         own = color_stats(reference, _masks(given.masks, compute))
         planes = torch.cat([planes[:, :-3], normalized(reference, own)], 1)
-    return planes.contiguous(memory_format=torch.channels_last)
+        detail = None if given.detail is None else normalized(_images(given.detail, compute), own)
+    return planes.contiguous(memory_format=torch.channels_last), detail
+
+
+def _pooled(images: Tensor, side: int) -> Tensor:
+    """Averaged down to ``side``, a divisor of theirs."""
+    factor = images.shape[-1] // side
+    return F.avg_pool2d(images, factor) if factor > 1 else images
 
 
 def _images(images: UInt8[np.ndarray, "n s s c"], compute: Compute) -> Tensor:

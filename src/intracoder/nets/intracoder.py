@@ -28,6 +28,12 @@ CODE_GRID = 4
 """Side of the grid that the code is unfolded to."""
 GEOMETRY_CHANNELS = 4
 """Canonical x, y, z, and parts (eye openings, irises, inner mouth)."""
+REFERENCE_CHANNELS = 4
+"""How visible each pixel was in the real frame, then its red, green, blue."""
+FINE_CHANNELS = 4
+"""Of a decoder's logits at full size: red, green, blue, alpha."""
+COPY_CHANNELS = 4
+"""Of its logits on the last grid: gate, and gain of red, green, blue."""
 GAIN_LIMIT = 2.0
 """Most that a decoder may brighten or darken a copied reference pixel, natural log."""
 
@@ -80,12 +86,7 @@ class IntracoderConfig:
     @property
     def plane_channels(self) -> int:
         """Channels of the planes that decoders see; 0 for the plain autoencoder."""
-        return GEOMETRY_CHANNELS * self.geometry + 3 * self.reference
-
-    @property
-    def output_channels(self) -> int:
-        """Red, green, blue, alpha; with a reference also a gate and three gains."""
-        return 8 if self.reference else 4
+        return GEOMETRY_CHANNELS * self.geometry + REFERENCE_CHANNELS * self.reference
 
 
 def preset(size: Literal["S", "M", "L"], *, people: int = 2, plain: bool = False) -> IntracoderConfig:
@@ -267,19 +268,23 @@ class Decoder(nn.Module):
             [nn.Sequential(*[Residual(c) for _ in range(config.head_blocks)]) for c in widths]
         )
         self.shuffle = config.shuffle
-        self.last = nn.Conv2d(widths[-1], config.shuffle**2 * config.output_channels, 3, padding=1)
+        fine, coarse = config.shuffle**2 * FINE_CHANNELS, COPY_CHANNELS * config.reference
+        self.last = nn.Conv2d(widths[-1], fine + coarse, 3, padding=1)
         nn.init.normal_(self.last.weight, 0, 0.01)
         nn.init.zeros_(_bias(self.last))
-        with torch.no_grad():  # most of a crop is not face
-            _bias(self.last)[3 * self.shuffle**2 : 4 * self.shuffle**2] = -0.5
+        with torch.no_grad():
+            _bias(self.last)[fine - self.shuffle**2 : fine] = -0.5  # most of a crop is not face
+            _bias(self.last)[fine : fine + 1] = 1.0  # a real picture is a better start than a grey one
 
-    def forward(self, x: Tensor, features: list[Tensor] | None) -> Tensor:
-        """(b, 2w, 8, 8) to logits (b, 4 or 8, s, s)."""
+    def forward(self, x: Tensor, features: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+        """(b, 2w, 8, 8) to fine logits (b, 4, s, s) and, on the last grid, copying's (b, 4 or 0, g, g)."""
         stages = len(self.upscales)
         for k, (upscale, residual) in enumerate(zip(self.upscales, self.residuals, strict=True)):
             x = upscale(x)
             x = residual(x if features is None else x + features[stages - 1 - k])
-        return F.pixel_shuffle(self.last(activate(x)), self.shuffle)
+        logits = self.last(activate(x))
+        fine = self.shuffle**2 * FINE_CHANNELS
+        return F.pixel_shuffle(logits[:, :fine], self.shuffle), logits[:, fine:]
 
 
 class Intracoder(nn.Module):
@@ -301,7 +306,8 @@ class Intracoder(nn.Module):
         Args:
             crops: Normalised crops at ``encoder_px``; the first ``shares[0]`` are person 0's, and so on.
             shares: Rows of each person; sums to b.
-            planes: Geometry (4 channels), then the normalised reference (3), as the config has them; 0..1.
+            planes: Geometry (4 channels), then the reference's visibility (1) and normalised colour (3), as the config
+                has them; 0..1.
         """
         return self.decode(self.encoder(crops), shares, planes)
 
@@ -309,26 +315,44 @@ class Intracoder(nn.Module):
         """Trunk and decoder of one person, as a function of code and planes."""
         return PersonDecoder(self, person)
 
-    def decode(self, code: Float[Tensor, "b c"], shares: Sequence[int], planes: Tensor | None) -> Generated:
-        """``code`` holds ``shares[p]`` rows for person p's decoder, in order of p."""
+    def decode(
+        self, code: Float[Tensor, "b c"], shares: Sequence[int], planes: Tensor | None, detail: Tensor | None = None
+    ) -> Generated:
+        """``code`` holds ``shares[p]`` rows for person p's decoder, in order of p.
+
+        ``detail`` (b, 3, z, z) is the reference at a finer size, normalised as it is in the planes: the face comes
+        out at that size, with what is copied as sharp as the detail.
+        """
         features = self.plane_net(planes) if self.plane_net is not None else None
         x = self.trunk(code, shares, features)
-        logits: list[Tensor] = []
+        fine: list[Tensor] = []
+        coarse: list[Tensor] = []
         start = 0
         for share, decoder in zip(shares, self.decoders, strict=True):
             if share:
                 rows = slice(start, start + share)
-                logits.append(decoder(x[rows], None if features is None else [f[rows] for f in features]))
+                drawn = decoder(x[rows], None if features is None else [f[rows] for f in features])
+                fine.append(drawn[0])
+                coarse.append(drawn[1])
             start += share
-        return self._composed(torch.cat(logits).float(), planes)
+        return self._composed(torch.cat(fine).float(), torch.cat(coarse).float(), planes, detail)
 
-    def _composed(self, logits: Tensor, planes: Tensor | None) -> Generated:
-        """The gated sum of the copied and the painted face, in fp32."""
-        painted, alpha = logits[:, :3].sigmoid(), logits[:, 3:4].sigmoid()
+    def _composed(self, fine: Tensor, coarse: Tensor, planes: Tensor | None, detail: Tensor | None) -> Generated:
+        """The gated sum of the copied and the painted face, in fp32.
+
+        Gate and gain are smooth, so that what is copied keeps its detail: a gain for each pixel could blur it away.
+        """
+        painted, alpha = fine[:, :3].sigmoid(), fine[:, 3:4].sigmoid()
         if not self.config.reference or planes is None:
             return Generated(painted, alpha)
-        gate, gain = logits[:, 4:5].sigmoid(), logits[:, 5:8].clamp(-GAIN_LIMIT, GAIN_LIMIT)
-        copied = planes[:, -3:] * gain.exp()
+        reference = planes[:, -3:]
+        if detail is not None:
+            reference, size = detail, detail.shape[2:]
+            painted = F.interpolate(painted, size=size, mode="bicubic", align_corners=False)
+            alpha = F.interpolate(alpha, size=size, mode="bilinear", align_corners=False)
+        smooth = F.interpolate(coarse, size=reference.shape[2:], mode="bilinear", align_corners=False)
+        gate, gain = smooth[:, :1].sigmoid(), smooth[:, 1:].clamp(-GAIN_LIMIT, GAIN_LIMIT)
+        copied = reference * gain.exp()
         return Generated(gate * copied + (1 - gate) * painted, alpha)
 
 
@@ -340,18 +364,24 @@ class PersonDecoder:
         self._net = net
         self._person = person
 
-    def __call__(self, code: Float[Tensor, "b c"], planes: Tensor | None = None) -> Generated:
-        """This person's face for each code."""
+    def __call__(
+        self, code: Float[Tensor, "b c"], planes: Tensor | None = None, detail: Tensor | None = None
+    ) -> Generated:
+        """This person's face for each code; see ``Intracoder.decode``."""
         shares = [len(code) if p == self._person else 0 for p in range(self._net.config.people)]
-        return self._net.decode(code, shares, planes)
+        return self._net.decode(code, shares, planes, detail)
 
 
 def swap_faces(
-    net: Intracoder, source: int, target_crops: Float[Tensor, "b 3 e e"], planes: Tensor | None = None
+    net: Intracoder,
+    source: int,
+    target_crops: Float[Tensor, "b 3 e e"],
+    planes: Tensor | None = None,
+    detail: Tensor | None = None,
 ) -> Generated:
     """The swap itself: the source's decoder on the target's code."""
     encoder, decoder_source = net.encoder, net.decoder(source)
-    swapped: Generated = decoder_source(encoder(target_crops), planes)
+    swapped: Generated = decoder_source(encoder(target_crops), planes, detail)
     return swapped
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float64
 
+from intracoder.config import require
 from intracoder.errors import NoFaceError
-from intracoder.faceset.likeness import feature_distances, shape_features, steady_choice
+from intracoder.faceset.likeness import shape_features, steady_choice
 from intracoder.faceset.likeness_file import load_likenesses
 from intracoder.faceset.planes import decoder_planes, face_mask
+from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import DeviceName, Precision, choose_compute
 from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
 from intracoder.ops.expression import neutral_shape
-from intracoder.ops.geometry import align_track, posed, transform_points, unposed
-from intracoder.records import AlignedFace, Blendshapes, Crops, FaceTrack, Masks, PlannedFace
+from intracoder.ops.geometry import align_track, compose, posed, transform_points, unposed
+from intracoder.records import Affine, AlignedFace, Blendshapes, Crops, FaceTrack, Masks, PlannedFace
 from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows
 
 TEMPLATE: Final = "wide"
@@ -29,6 +32,15 @@ EXPRESSION_SMOOTH_FRAMES: Final = 5
 SWITCH_COST: Final = 1.0
 """What a change of reference must gain over time, in squared feature units."""
 BATCH: Final = 16
+DETAIL: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlannedParts(PlannedFace):
+    """A plan whose reference is put together from several of the source's frames."""
+
+    parts: PartRows | None
+    """Stored frames for face, eyes and mouth; None for the plain net."""
 
 
 class IntracoderSwapper:
@@ -39,6 +51,7 @@ class IntracoderSwapper:
         model_folder: Path,
         *,
         source: str | None = None,
+        detail: int = DETAIL,
         device: DeviceName = "auto",
         precision: Precision = "auto",
         threads: int = 0,
@@ -48,6 +61,8 @@ class IntracoderSwapper:
         Args:
             model_folder: As the training wrote it.
             source: Whose face to draw; None takes the training's source.
+            detail: Side of the crops / side of the net's output. More than 1 keeps the finer detail of what is
+                copied from the source's real frames.
             device: Where to run.
             precision: Number format.
             threads: CPU threads; 0 takes all cores.
@@ -55,6 +70,8 @@ class IntracoderSwapper:
         Raises:
             WeightsError: A file is missing or not what it should be, or the model has no such person.
         """
+        require(1 <= detail <= 4, "swap.detail", "1..4", detail)
+        self._detail = detail
         self._compute = choose_compute(device, precision, threads)
         self._net, self._card = read_model(model_folder, self._compute)
         likenesses, self._basis = load_likenesses(model_folder, [person.name for person in self._card.people])
@@ -69,7 +86,7 @@ class IntracoderSwapper:
     @property
     def crop_px(self) -> int:
         """Side of the crops that go in and come out, pixels."""
-        return self._net.config.output_px
+        return self._net.config.output_px * self._detail
 
     @property
     def source(self) -> str:
@@ -94,19 +111,17 @@ class IntracoderSwapper:
         flat = steady_rows(expressions.reshape(len(aligned), -1), times, bounds, EXPRESSION_SMOOTH_FRAMES)
         heads = steady_heads([a.head for a in aligned], times, bounds, HEAD_SMOOTH_FRAMES)
         worn = self._likeness.wearing(flat.reshape(expressions.shape))
-        references: list[int | None] = [None] * len(aligned)
-        if self._net.config.reference:
-            distances = feature_distances(shape_features(worn, heads), self._likeness.features)
-            references = [*steady_choice(distances, SWITCH_COST, [start for start, _ in bounds]).tolist()]
+        rows = self._references(shape_features(worn, heads), [start for start, _ in bounds])
         return tuple(
-            PlannedFace(
+            PlannedParts(
                 frame_index=a.face.frame_index,
                 frame_to_crop=a.frame_to_crop,
                 target_points=_points(a),
                 swapped_points=posed(shape, head),
-                reference_index=reference,
+                reference_index=None if parts is None else parts.face,
+                parts=parts,
             )
-            for a, shape, head, reference in zip(aligned, worn, heads, references, strict=True)
+            for a, shape, head, parts in zip(aligned, worn, heads, rows, strict=True)
         )
 
     def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
@@ -120,23 +135,51 @@ class IntracoderSwapper:
         return np.concatenate([crops for crops, _ in parts]), np.concatenate([masks for _, masks in parts])
 
     def _swap_batch(self, crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
-        size, config = self.crop_px, self._net.config
-        hulls = [face_mask(transform_points(p.target_points, p.frame_to_crop), size) for p in planned]
+        config = self._net.config
+        size, zoom = config.output_px, _zoomed_out(self._detail)
+        to_net = [compose(zoom, p.frame_to_crop) for p in planned]
+        hulls = [face_mask(transform_points(p.target_points, m), size) for p, m in zip(planned, to_net, strict=True)]
         decoder_input = None
         if config.plane_channels:
-            wanted = [transform_points(p.swapped_points, p.frame_to_crop) for p in planned]
-            planes = [
-                decoder_planes(self._likeness, points, p.reference_index, size, geometry=config.geometry)
+            wanted = [transform_points(p.swapped_points, m) for p, m in zip(planned, to_net, strict=True)]
+            drawn = [
+                decoder_planes(self._likeness, points, _parts(p), size, geometry=config.geometry, detail=self._detail)
                 for points, p in zip(wanted, planned, strict=True)
             ]
-            decoder_input = DecoderInput(np.stack(planes), np.stack([face_mask(points, size) for points in wanted]))
+            fine = [d.detail for d in drawn if d.detail is not None]
+            decoder_input = DecoderInput(
+                np.stack([d.planes for d in drawn]),
+                np.stack([face_mask(points, size) for points in wanted]),
+                np.stack(fine) if fine else None,
+            )
         return generate_faces(self._net, self._person, crops, np.stack(hulls), decoder_input, self._compute)
+
+    def _references(self, wanted: Float64[np.ndarray, "n 8"], starts: Sequence[int]) -> Sequence[PartRows | None]:
+        """The source's frames for each moment, chosen so that they change seldom."""
+        if not self._net.config.reference:
+            return [None] * len(wanted)
+        distances = part_distances(wanted, self._likeness.features)
+        chosen = [steady_choice(d, SWITCH_COST, starts).tolist() for d in distances]
+        return [PartRows(*rows) for rows in zip(*chosen, strict=True)]
 
     def _expressions(self, aligned: Sequence[AlignedFace]) -> Float64[np.ndarray, "n 478 3"]:
         """Each face's difference to the target's neutral shape."""
         shapes = np.stack([unposed(_points(a), a.head) for a in aligned])
         neutral = neutral_shape(self._basis, shapes, np.stack([_blendshapes(a) for a in aligned]))
         return np.asarray(shapes - neutral)
+
+
+def _zoomed_out(detail: int) -> Affine:
+    """From crops to the net's output size; pixels' outer edges stay where they are."""
+    return np.array([[1 / detail, 0.0, (1 / detail - 1) / 2], [0.0, 1 / detail, (1 / detail - 1) / 2]])
+
+
+def _parts(planned: PlannedFace) -> PartRows | None:
+    """Where a plan says no more than one frame, that one serves for all parts."""
+    if isinstance(planned, PlannedParts):
+        return planned.parts
+    row = planned.reference_index
+    return None if row is None else PartRows(row, row, row)
 
 
 def _points(aligned: AlignedFace) -> np.ndarray:

@@ -30,8 +30,8 @@ class Samples(NamedTuple):
     """What the encoder is to see: the crop itself, or a pseudo-triplet's other face."""
     layers: UInt8[Tensor, "b c q q"]
     """Expected crop (3), mask (1), weight (1), geometry (4 or 0)."""
-    references: UInt8[Tensor, "b 3 q q"] | None
-    """Another frame of the person, warped onto this one."""
+    references: UInt8[Tensor, "b 4 q q"] | None
+    """Visibility and colour of other frames of the person, warped onto this one."""
 
 
 class Batch(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from intracoder.faceset.likeness import (
 )
 from intracoder.faceset.person import PersonFrames
 from intracoder.faceset.planes import MARGIN, face_mask
+from intracoder.faceset.reference import REFERENCE_CHANNELS, PartRows, compose_reference, part_distances
 from intracoder.nets.intracoder import IntracoderConfig
 from intracoder.ops.expression import ShapeBasis, fit_shape_basis, neutral_shape
 from intracoder.ops.geometry import fit_head, posed
@@ -36,8 +38,24 @@ from intracoder.protocols import Progress, silent
 from intracoder.records import Image, Points, Shape
 from intracoder.training.augment import WEIGHT_UNIT, Samples
 
-REFERENCE_RANKS = (0.0, 1 / 6, 1 / 3)
-"""Near, middle and far in pose and expression, as shares of a person's frames; only near ones would teach copying."""
+
+class PartShares(NamedTuple):
+    """One number for each part of a reference."""
+
+    face: float
+    eyes: float
+    mouth: float
+
+
+REFERENCE_RANKS = (
+    PartShares(face=0.0, eyes=0.0, mouth=0.0),
+    PartShares(face=1 / 6, eyes=1 / 3, mouth=0.0),
+    PartShares(face=1 / 3, eyes=0.0, mouth=1 / 6),
+)
+"""How far down the list of like frames each part of a reference is taken, as shares of a person's frames.
+
+Only the likest would teach to copy everything, also where in use nothing like it is there.
+"""
 REFERENCE_GAP = 8
 """Frames of one clip closer than this in time are too alike to be a reference for each other."""
 TRIPLETS = 2
@@ -53,8 +71,8 @@ class PersonData:
     likeness: Likeness
     layers: UInt8[Tensor, "n c q q"]
     """Crop (3), mask (1), weight (1), geometry (4 or 0)."""
-    references: UInt8[Tensor, "n k 3 q q"] | None
-    """Other frames of the person, warped onto each frame; None for a net that takes none."""
+    references: UInt8[Tensor, "n k 4 q q"] | None
+    """Visibility and colour of other frames of the person, warped onto each frame; None for a net that takes none."""
     triplets: UInt8[Tensor, "n t 3 q q"]
     """Frames of the other people, warped to each frame's pose and expression."""
     probabilities: Float32[Tensor, "n"]
@@ -170,7 +188,7 @@ class _Builder:
         self.size = stored_px(config)
         self.others = [other for k, other in enumerate(people) if k != index]
         own = self.own.likeness
-        self.distances = feature_distances(own.features, own.features)
+        self.distances = part_distances(own.features, own.features)
         self.far_enough = usable_references(own.frames)
         self.nearest_others = [
             feature_distances(
@@ -182,14 +200,16 @@ class _Builder:
     def build(self, pool: ThreadPoolExecutor, tell: Callable[[int], None]) -> PersonData:
         count = len(self.own.crops)
         layers = torch.empty(count, 5 + 4 * self.config.geometry, self.size, self.size, dtype=torch.uint8)
-        references = torch.empty(count, len(REFERENCE_RANKS), 3, self.size, self.size, dtype=torch.uint8)
+        references = torch.empty(
+            count, len(REFERENCE_RANKS), REFERENCE_CHANNELS, self.size, self.size, dtype=torch.uint8
+        )
         triplets = torch.empty(count, TRIPLETS, 3, self.size, self.size, dtype=torch.uint8)
 
         def one(row: int) -> None:
             layers[row] = _channels_first(self.layers(row))
             if self.config.reference:
-                for k, other in enumerate(self.reference_rows(row)):
-                    references[row, k] = _channels_first(self.reference(row, other))
+                for k, shares in enumerate(REFERENCE_RANKS):
+                    references[row, k] = _channels_first(self.reference(row, shares))
             for k in range(TRIPLETS):
                 triplets[row, k] = _channels_first(self.triplet(row, k))
 
@@ -216,14 +236,15 @@ class _Builder:
             planes.append(paint_geometry(points, self.size))
         return np.dstack(planes)
 
-    def reference_rows(self, row: int) -> list[int]:
-        """A near, a middle and a far frame."""
-        order = self.distances[row].argsort()
-        order = order[self.far_enough[row][order]]
-        return [int(order[min(int(rank * len(order)), len(order) - 1)]) for rank in REFERENCE_RANKS]
-
-    def reference(self, row: int, other: int) -> Image:
-        return _bent(self.own.crops[other], self.own.points[other], self.own.points[row], self.size)
+    def reference(self, row: int, shares: PartShares) -> UInt8[np.ndarray, "q q 4"]:
+        """Other frames of the person, bent onto this one."""
+        usable = self.far_enough[row]
+        chosen: list[int] = []
+        for share, distances in zip(shares, self.distances, strict=True):
+            order = distances[row].argsort()
+            order = order[usable[order]]
+            chosen.append(int(order[min(int(share * len(order)), len(order) - 1)]))
+        return compose_reference(self.own.crops, self.own.points, PartRows(*chosen), self.own.points[row], self.size)
 
     def triplet(self, row: int, k: int) -> Image:
         """Another person's frame with this frame's pose and expression."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from intracoder.faceset.likeness import Likeness, feature_distances, shape_features
+from intracoder.faceset.likeness import Likeness, shape_features
 from intracoder.faceset.planes import decoder_planes, face_mask
+from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.media.stills import write_image
 from intracoder.nets.device import Compute
 from intracoder.nets.generate import DecoderInput, generate_faces
@@ -45,9 +46,10 @@ class Preview:
         expressions = np.stack([unposed(p, h) for p, h in zip(own_points, heads, strict=True)]) - target.neutral
         worn = source.wearing(expressions)
         swapped_points = [posed(shape, head) for shape, head in zip(worn, heads, strict=True)]
-        nearest = feature_distances(shape_features(worn, heads), source.features).argmin(axis=1).tolist()
+        distances = part_distances(shape_features(worn, heads), source.features)
+        nearest = [PartRows(*(int(d[k].argmin()) for d in distances)) for k in range(len(rows))]
         self._source_input = _inputs(source, swapped_points, nearest, config)
-        self._source_crops: Crops = np.stack([_window(source, row, size)[0] for row in nearest])
+        self._source_crops: Crops = np.stack([_window(source, parts.face, size)[0] for parts in nearest])
         self._names = (source.frames.name, target.frames.name)
 
     def draw(self, net: Intracoder) -> Image:
@@ -82,21 +84,23 @@ def _hulls(points: list[Points], size: int) -> Masks:
     return np.stack([face_mask(p, size) for p in points])
 
 
-def _nearest_own(likeness: Likeness, row: int) -> int:
-    """The most alike frame that isn't a neighbour in time."""
-    distances = feature_distances(likeness.features[row][None], likeness.features)[0]
+def _nearest_own(likeness: Likeness, row: int) -> PartRows:
+    """The most alike frames that aren't neighbours in time."""
     usable = usable_references(likeness.frames)[row]
-    return int(np.where(usable, distances, np.inf).argmin())
+    distances = part_distances(likeness.features[row][None], likeness.features)
+    return PartRows(*(int(np.where(usable, d[0], np.inf).argmin()) for d in distances))
 
 
 def _inputs(
-    likeness: Likeness, points: list[Points], references: list[int], config: IntracoderConfig
+    likeness: Likeness, points: list[Points], references: list[PartRows], config: IntracoderConfig
 ) -> DecoderInput | None:
     """Planes for each set of landmarks; None for the plain autoencoder."""
     if not config.plane_channels:
         return None
     planes = [
-        decoder_planes(likeness, wanted, row if config.reference else None, config.output_px, geometry=config.geometry)
+        decoder_planes(
+            likeness, wanted, row if config.reference else None, config.output_px, geometry=config.geometry
+        ).planes
         for wanted, row in zip(points, references, strict=True)
     ]
     return DecoderInput(np.stack(planes), _hulls(points, config.output_px))
