@@ -5,6 +5,7 @@ Run as a script, this file writes the scores that test_definitions_do_not_drift 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +15,19 @@ import numpy as np
 import pytest
 
 from intracoder.errors import MediaError, NoFaceError
+from intracoder.evaluation import tables
 from intracoder.evaluation.baselines import baselines
 from intracoder.evaluation.evaluator import Evaluator, Trial
-from intracoder.evaluation.methods import job_of
+from intracoder.evaluation.methods import CopyTarget, job_of
 from intracoder.evaluation.perceptual import PerceptualNet
 from intracoder.evaluation.readings import Clip, FaceReaders, shipped_readers
-from intracoder.evaluation.scorecard import Scorecard
-from intracoder.evaluation.suites import Budget, Pair, find_suite
+from intracoder.evaluation.report import write_report
+from intracoder.evaluation.scorecard import Scorecard, load_scorecard
+from intracoder.evaluation.sheet import write_scorecard
+from intracoder.evaluation.suites import Budget, Pair, Suite, find_suite
+from intracoder.evaluation.swapbench import run_bench
 from intracoder.media.reader import read_frames
-from intracoder.media.stills import write_image
+from intracoder.media.stills import read_image, write_image
 from intracoder.protocols import silent
 
 COUNT = 8
@@ -185,6 +190,38 @@ def test_a_hard_edge_is_a_seam(evaluator: Evaluator, tmp_path: Path) -> None:
     assert got["seam_de"] > 1.5
     naive = values(evaluator.evaluate(trial(tmp_path, naive=True)))
     assert naive["seam_de"] > 1.5
+
+
+def test_only_the_frames_that_a_run_swapped_are_judged(evaluator: Evaluator) -> None:
+    whole = trial(DATA / "evaluation_output.mp4")
+    some = evaluator.evaluate(dataclasses.replace(whole, frames=frozenset({2, 3, 4, 5, 6})))
+    assert some.target_faces == 5
+    assert some.metrics["pose_deg"].frames[:2] == (None, None)
+    with pytest.raises(NoFaceError, match="swapped frame"):
+        evaluator.evaluate(dataclasses.replace(whole, frames=frozenset({99})))
+
+
+def test_a_scorecard_is_written_as_numbers_words_and_a_picture(evaluator: Evaluator, tmp_path: Path) -> None:
+    one = trial(DATA / "evaluation_output.mp4")
+    card = evaluator.evaluate(one)
+    assert write_scorecard(card, one, evaluator, tmp_path) == tmp_path / "scorecard.json"
+    assert values(load_scorecard(tmp_path / "scorecard.json"))["nid"] == pytest.approx(values(card)["nid"], rel=1e-5)
+    assert "| NID |" in (tmp_path / "scorecard.md").read_text(encoding="utf-8")
+    assert read_image(tmp_path / "scorecard.png").shape[0] > 1000
+
+
+def test_a_report_has_tables_and_pictures(readers: FaceReaders, evaluator: Evaluator, tmp_path: Path) -> None:
+    pair = dataclasses.replace(PAIR, stop=COUNT, source=PAIR.source)
+    suite = Suite(name="tiny", pairs=(pair,))
+    result = run_bench(suite, [CopyTarget(), baselines(readers)[0]], evaluator, tmp_path)
+    page = write_report(result, suite, evaluator, tmp_path).read_text(encoding="utf-8")
+    assert page.count("<table") == len(tables.slices(result))
+    assert sorted(one.name for one in (tmp_path / "pictures").iterdir()) == [
+        f"W_on_M_{kind}.png" for kind in ("curves", "errors", "grid", "strips")
+    ]
+    data = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
+    copied = next(t for t in data["trials"] if t["method"] == "copy-target")
+    assert copied["metrics"]["leak"] == pytest.approx(1)
 
 
 # ---- drift -----------------------------------------------------------------------------------------------------

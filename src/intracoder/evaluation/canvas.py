@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -18,7 +20,15 @@ COLORS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#be123c", "#0e7490", "#a1
 """Colours of identities, methods and curves, in order of use."""
 
 
-def fit_square(image: Image, side_px: int) -> Image:
+Px: TypeAlias = float | int
+"""A position or length on the sheet; the tests' type checks do not take an int for a float."""
+
+
+AnyImage: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
+"""An Image whose size has nothing to do with that of others beside it."""
+
+
+def fit_square(image: Image, side_px: int) -> UInt8[np.ndarray, "s s 3"]:
     """``image`` in a white square of ``side_px``: scaled to fit, never stretched."""
     height, width = image.shape[:2]
     scale = side_px / max(height, width)
@@ -50,9 +60,7 @@ class Canvas:
         if edge is not None:
             self.line([(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)], color=edge, width=4)
 
-    def line(
-        self, points: Sequence[tuple[float, float]], *, color: str = INK, width: float = 1.6, dotted: bool = False
-    ) -> None:
+    def line(self, points: Sequence[tuple[Px, Px]], *, color: str = INK, width: Px = 1.6, dotted: bool = False) -> None:
         """Joins ``points`` by a solid or a dotted line."""
         xs, ys = zip(*points, strict=True)
         style: object = (0, (0.1, 2.2)) if dotted else "solid"
@@ -61,10 +69,10 @@ class Canvas:
     def words(
         self,
         text: str,
-        x: float,
-        y: float,
+        x: Px,
+        y: Px,
         *,
-        size: float = 11,
+        size: Px = 11,
         color: str = INK,
         align: str = "left",
         bold: bool = False,

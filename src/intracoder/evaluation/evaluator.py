@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from intracoder.errors import MediaError
+from intracoder.errors import MediaError, NoFaceError
 from intracoder.evaluation import image_metrics as pixels
 from intracoder.evaluation import performance
 from intracoder.evaluation.identity import identity_scores
@@ -56,6 +57,8 @@ class Trial:
     """Grey: the mask that the output was blended with; else the changed region is taken."""
     track: FaceTrack | None = None
     """The target's face that was swapped; else the widest one."""
+    frames: frozenset[int] | None = None
+    """Frames of the target that a run reports as swapped; only they are judged. None judges all."""
     source_name: str = ""
 
 
@@ -108,9 +111,10 @@ class Evaluator:
         return faces
 
     def _read_target(self, trial: Trial) -> FaceReadings:
-        key = ("target", trial.target, id(trial.track) if trial.track else None)
+        key = ("target", trial.target, trial.frames, id(trial.track) if trial.track else None)
         if key not in self._known:
-            self._known[key] = read_target(trial.target, self._readers, trial.track)
+            readings = read_target(trial.target, self._readers, trial.track)
+            self._known[key] = readings if trial.frames is None else _only(readings, trial)
         return self._known[key]
 
     def _read_truth(self, truth: Clip, target_clip: Clip, target: FaceReadings) -> FaceReadings:
@@ -224,6 +228,15 @@ class Evaluator:
         if near.truth_mask is not None:
             row["mask_iou"] = pixels.mask_iou(region, near.truth_mask)
         return row
+
+
+def _only(readings: FaceReadings, trial: Trial) -> FaceReadings:
+    """The target's readings with all but the swapped frames marked as not found."""
+    swapped = trial.frames or frozenset()
+    kept = np.array([k + trial.target.start in swapped for k in range(len(readings))])
+    if not (kept & readings.found).any():
+        raise NoFaceError(f"{trial.target.path}: expected at least one swapped frame with a face, got none")
+    return dataclasses.replace(readings, found=readings.found & kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from intracoder.errors import ConfigError
-from intracoder.evaluation.canvas import COLORS, INK, SOFT_INK, Canvas, fit_square
+from intracoder.evaluation.canvas import COLORS, INK, SOFT_INK, AnyImage, Canvas, Px, fit_square
 from intracoder.records import Image
 
 _MARGIN = 28
@@ -23,23 +23,23 @@ class IdentityRow:
     """One source person's part of the performance grid; crops are RGB uint8 of any size."""
 
     name: str
-    swapped_crops: Sequence[Image]
+    swapped_crops: Sequence[AnyImage]
     """The target's performances with this identity, one per column."""
-    source_crops: Sequence[Image] = ()
+    source_crops: Sequence[AnyImage] = ()
     """This person's own nearest frames, one per column, or empty."""
     source_note: str = "nearest own frame"
     """What the source's frames are."""
 
 
 def draw_grid(
-    target_crops: Sequence[Image],
+    target_crops: Sequence[AnyImage],
     rows: Sequence[IdentityRow],
     *,
     target_name: str = "target",
     column_names: Sequence[str] = (),
     title: str = "",
     cell_px: int = 144,
-) -> Image:
+) -> AnyImage:
     """The performance grid: columns are performances, rows are people.
 
     Solid lines join faces of the same pose and expression (target and swapped), dotted lines join faces of the
@@ -96,7 +96,7 @@ class _Grid:
     def y(self, line: int) -> int:
         return self.top + line * (self.cell_px + _GAP_Y)
 
-    def place(self, line: int, crops: Sequence[Image], color: str, name: str, role: str) -> None:
+    def place(self, line: int, crops: Sequence[AnyImage], color: str, name: str, role: str) -> None:
         """One row of faces with its label, joined by a dotted line: the same identity."""
         middle = self.y(line) + self.cell_px / 2
         self.sheet.words(name, _MARGIN, middle - 9, size=12, bold=True, color=color)
@@ -120,7 +120,7 @@ class _Grid:
         self.sheet.line([(self.x(column), start), (x, start), (x, end), (self.x(column), end)], color=color, width=1.8)
 
 
-def _fill_grid(grid: _Grid, target_crops: Sequence[Image], rows: Sequence[IdentityRow], target_name: str) -> None:
+def _fill_grid(grid: _Grid, target_crops: Sequence[AnyImage], rows: Sequence[IdentityRow], target_name: str) -> None:
     """Places target row, then each identity, and joins what belongs together."""
     grid.place(0, target_crops, SOFT_INK, target_name, "original")
     line, last = 1, 0
@@ -141,7 +141,7 @@ def _fill_grid(grid: _Grid, target_crops: Sequence[Image], rows: Sequence[Identi
         line += 1
 
 
-def _legend(sheet: Canvas, y: float) -> None:
+def _legend(sheet: Canvas, y: Px) -> None:
     """What the two kinds of line mean."""
     sheet.line([(_MARGIN, y), (_MARGIN + 44, y)], color=INK, width=2.2)
     sheet.words("same pose and expression", _MARGIN + 54, y, size=10, color=SOFT_INK)
@@ -160,14 +160,14 @@ class StripRow:
     """One method's faces at the strip's moments."""
 
     name: str
-    crops: Sequence[Image]
+    crops: Sequence[AnyImage]
     note: str = ""
     """Small print under the name."""
 
 
 def draw_strips(
     rows: Sequence[StripRow], *, column_names: Sequence[str] = (), title: str = "", cell_px: int = 144
-) -> Image:
+) -> AnyImage:
     """Faces in rows (target, source, truth, each method) and columns (moments), close together for comparing.
 
     Raises:

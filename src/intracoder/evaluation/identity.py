@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from intracoder.records import Embedding, Embeddings
 
@@ -54,7 +54,7 @@ def _to_itself(embeddings: Embeddings) -> float | None:
 
 
 def identity_scores(
-    output: Embeddings, target: Embeddings, source: Embeddings, truth: Embeddings | None
+    output: Embeddings, target: Embeddings, source: Float32[np.ndarray, "m d"], truth: Embeddings | None
 ) -> IdentityScores:
     """Similarity, NID and leak of each output frame.
 
@@ -69,18 +69,21 @@ def identity_scores(
     """
     source_mean, target_mean = centroid(source), centroid(target)
     similarity, to_target = cosines(output, source_mean), cosines(output, target_mean)
-    low = cosines(target, source_mean)
-    own = cosines(target, target_mean)
+    low, own = cosines(target, source_mean), cosines(target, target_mean)
+    seen = np.isfinite(similarity) & np.isfinite(low)
+    if not seen.any():
+        return IdentityScores(similarity=similarity, nid=None, leak=None)
+    low_mean, own_mean = float(low[seen].mean()), float(own[seen].mean())
     if truth is None:
-        high: float | None = _to_itself(source)
+        high = _to_itself(source)
         rest = float(source_mean.astype(np.float64) @ target_mean.astype(np.float64))
     else:
-        high = float(np.nanmean(cosines(truth, source_mean)))
-        rest = float(np.nanmean(cosines(truth, target_mean)))
+        high = float(np.nanmean(cosines(truth, source_mean)[seen]))
+        rest = float(np.nanmean(cosines(truth, target_mean)[seen]))
     nid = leak = None
-    if high is not None and high - float(np.nanmean(low)) >= SPAN_MIN:
-        nid = (similarity - low) / (high - float(np.nanmean(low)))
-    if float(np.nanmean(own)) - rest >= SPAN_MIN:
+    if high is not None and high - low_mean >= SPAN_MIN:
+        nid = (similarity - low) / (high - low_mean)
+    if own_mean - rest >= SPAN_MIN:
         # the frame's own leak is added to the clip's mean, so that copy-target is 1 in every frame
-        leak = (to_target - own) / (float(np.nanmean(own)) - rest) + 1.0
+        leak = (to_target - own) / (own_mean - rest) + 1.0
     return IdentityScores(similarity=similarity, nid=nid, leak=leak)

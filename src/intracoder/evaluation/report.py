@@ -7,25 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from jaxtyping import Float32
-
 from intracoder.errors import NoFaceError
 from intracoder.evaluation import tables
 from intracoder.evaluation.curves import draw_curves
 from intracoder.evaluation.evaluator import Evaluator
 from intracoder.evaluation.figures import IdentityRow, StripRow, draw_grid, draw_strips, error_map
-from intracoder.evaluation.readings import Clip, FaceReadings
+from intracoder.evaluation.readings import Clip
 from intracoder.evaluation.suites import Pair, Suite
 from intracoder.evaluation.swapbench import BenchResult, TrialResult, slug, trial_of
+from intracoder.evaluation.windows import face_square, faces_of, moments_of
 from intracoder.media.atomic import atomic_path
 from intracoder.media.stills import write_image
-from intracoder.records import Image, Points
-
-MOMENTS = 6
-"""Frames shown of each pair."""
-_CROP_PX = 320
+from intracoder.records import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +59,11 @@ def _pair_figures(pair: Pair, result: BenchResult, evaluator: Evaluator, out: Pa
         readings = evaluator.readings_of(trial_of(pair, shown[0].output))
     except NoFaceError:
         return None
-    moments = _moments(readings)
+    moments = moments_of(readings)
     names = [f"frame {k + pair.start}" for k in moments]
-    target = _faces(pair.target_clip(), moments, readings)
-    truth = None if pair.truth is None else _faces(pair.same_part(pair.truth), moments, readings)
-    outputs = [(t, _faces(t.output, moments, readings)) for t in shown if t.output is not None]
+    target = faces_of(pair.target_clip(), moments, readings)
+    truth = None if pair.truth is None else faces_of(pair.same_part(pair.truth), moments, readings)
+    outputs = [(t, faces_of(t.output, moments, readings)) for t in shown if t.output is not None]
     source = _source_faces(pair, evaluator, target)
     folder = out / "pictures"
     folder.mkdir(exist_ok=True)
@@ -113,30 +106,6 @@ def _is_first_seed(trial: TrialResult, result: BenchResult) -> bool:
     """Whether pictures are taken from this trial: the lowest seed of its method."""
     seeds = [t.seed for t in result.trials if t.method == trial.method and t.seed is not None]
     return trial.seed == min(seeds, default=None)
-
-
-def _moments(readings: FaceReadings) -> list[int]:
-    """Evenly spread frames in which the target shows its face."""
-    found = np.flatnonzero(readings.found)
-    return [int(found[round(float(k))]) for k in np.linspace(0, len(found) - 1, min(MOMENTS, len(found)))]
-
-
-def _faces(clip: Clip, moments: Sequence[int], readings: FaceReadings) -> list[Image]:
-    """The face's square of some frames of a clip."""
-    wanted = set(moments)
-    frames = {k: frame.pixels for k, frame in enumerate(clip.frames()) if k in wanted}
-    return [face_square(frames[k], readings.points[k]) for k in moments if k in frames]
-
-
-def face_square(image: Image, points: Points | Float32[np.ndarray, "p d"], side_px: int = _CROP_PX) -> Image:
-    """The square around a face with a third of its size as margin; outside of the picture its edge is repeated."""
-    low, high = points[:468, :2].min(axis=0), points[:468, :2].max(axis=0)
-    side = 1.35 * float((high - low).max())
-    zoom = side_px / side
-    corner = (low + high) / 2 - side / 2
-    matrix = np.array([[zoom, 0, -zoom * corner[0]], [0, zoom, -zoom * corner[1]]])
-    cut = cv2.warpAffine(image, matrix, (side_px, side_px), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cut, dtype=np.uint8)
 
 
 def _source_faces(pair: Pair, evaluator: Evaluator, target: Sequence[Image]) -> list[Image]:

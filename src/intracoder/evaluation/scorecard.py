@@ -146,15 +146,15 @@ def to_markdown(card: Scorecard) -> str:
         if key not in card.metrics:
             continue
         one, typical = card.metrics[key], typical_perfect(key) if card.truth is None else None
-        reads = "" if typical is None else f"{_text(typical.low, key)} … {_text(typical.high, key)}"
-        spread = "" if one.p5 is None else f"{_text(one.p5, key)} … {_text(one.p95, key)}"
+        reads = "" if typical is None else f"{metric_text(typical.low, key)} … {metric_text(typical.high, key)}"
+        spread = "" if one.p5 is None else f"{metric_text(one.p5, key)} … {metric_text(one.p95, key)}"
         unit = f" {spec.unit}" if spec.unit else ""
-        cells = [spec.label, f"**{_text(one.value, key)}**{unit}", spread, _text(spec.ideal, key)]
-        lines.append("| " + " | ".join([*cells, _text(noise_floor(key), key), reads, spec.says]) + " |")
+        cells = [spec.label, f"**{metric_text(one.value, key)}**{unit}", spread, metric_text(spec.ideal, key)]
+        lines.append("| " + " | ".join([*cells, metric_text(noise_floor(key), key), reads, spec.says]) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _text(value: float | None, key: str) -> str:
+def metric_text(value: float | None, key: str) -> str:
     """A number as the tables show it; a dash for None."""
     # adding 0 turns -0.0, which rounding leaves, into 0.0
     return "–" if value is None else f"{round(value, METRICS[key].digits) + 0.0:.{METRICS[key].digits}f}"
