@@ -5,7 +5,13 @@ import pytest
 from face_shapes import crop_points
 
 from intracoder.errors import FaceSetError
-from intracoder.faceset.likeness import feature_distances, make_likeness, measure_performance, steady_choice
+from intracoder.faceset.likeness import (
+    EYE_CORNERS,
+    feature_distances,
+    make_likeness,
+    measure_performance,
+    steady_choice,
+)
 from intracoder.faceset.person import PersonFrames
 
 
@@ -53,8 +59,19 @@ def test_a_frame_is_nearest_to_itself_and_then_to_its_neighbours_in_pose():
 def test_a_performance_is_free_of_pose():
     performance = measure_performance(frames().points)
     assert np.abs(performance.shapes - performance.shapes[:1]).max() < 1e-3
-    worn = make_likeness(frames(), np.ones((478, 3))).wearing(performance.shapes)
-    assert worn == pytest.approx(performance.shapes + 1)
+
+
+def test_another_persons_expression_is_worn_where_that_ones_eyes_are():
+    shape = measure_performance(frames().points).shapes[0]
+    smaller = make_likeness(frames(), 0.8 * shape + [3.0, 0.0, 1.0])
+    smile = np.stack([shape, shape])
+    smile[1, 61] += [-1.0, -0.5, 0.0]
+    worn = smaller.wearing(smile, shape)
+    corners = list(EYE_CORNERS)
+    assert worn[0, corners].mean(axis=0) == pytest.approx(shape[corners].mean(axis=0))
+    assert worn[1] - worn[0] == pytest.approx(smile[1] - smile[0])
+    # the size of the face stays its own
+    assert np.ptp(worn[0], axis=0) == pytest.approx(0.8 * np.ptp(shape, axis=0))
 
 
 def test_arrays_that_do_not_match_are_refused():

@@ -107,10 +107,11 @@ class IntracoderSwapper:
             return ()
         times = np.array([a.face.frame_index for a in aligned], dtype=np.int64)
         bounds = shot_bounds(times, track.cuts, max_gap=CROP_SMOOTH_FRAMES // 2)
-        expressions = self._expressions(aligned)
-        flat = steady_rows(expressions.reshape(len(aligned), -1), times, bounds, EXPRESSION_SMOOTH_FRAMES)
+        shapes = np.stack([unposed(_points(a), a.head) for a in aligned])
+        neutral = neutral_shape(self._basis, shapes, np.stack([_blendshapes(a) for a in aligned]))
+        steady = steady_rows(shapes.reshape(len(aligned), -1), times, bounds, EXPRESSION_SMOOTH_FRAMES)
         heads = steady_heads([a.head for a in aligned], times, bounds, HEAD_SMOOTH_FRAMES)
-        worn = self._likeness.wearing(flat.reshape(expressions.shape))
+        worn = self._likeness.wearing(steady.reshape(shapes.shape), neutral)
         rows = self._references(shape_features(worn, heads), [start for start, _ in bounds])
         return tuple(
             PlannedParts(
@@ -161,12 +162,6 @@ class IntracoderSwapper:
         distances = part_distances(wanted, self._likeness.features)
         chosen = [steady_choice(d, SWITCH_COST, starts).tolist() for d in distances]
         return [PartRows(*rows) for rows in zip(*chosen, strict=True)]
-
-    def _expressions(self, aligned: Sequence[AlignedFace]) -> Float64[np.ndarray, "n 478 3"]:
-        """Each face's difference to the target's neutral shape."""
-        shapes = np.stack([unposed(_points(a), a.head) for a in aligned])
-        neutral = neutral_shape(self._basis, shapes, np.stack([_blendshapes(a) for a in aligned]))
-        return np.asarray(shapes - neutral)
 
 
 def _zoomed_out(detail: int) -> Affine:

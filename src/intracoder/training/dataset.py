@@ -172,7 +172,7 @@ class _Person:
     def __init__(self, frames: PersonFrames, performance: Performance, neutral: Shape, size: int) -> None:
         self.likeness = make_likeness(frames, neutral)
         self.performance = performance
-        self.expressions = performance.shapes - neutral
+        self.shapes = performance.shapes
         squares = [fit_square(c, p, size) for c, p in zip(frames.crops, frames.points, strict=True)]
         self.crops = [crop for crop, _ in squares]
         self.points = [points for _, points in squares]
@@ -190,11 +190,10 @@ class _Builder:
         own = self.own.likeness
         self.distances = part_distances(own.features, own.features)
         self.far_enough = usable_references(own.frames)
+        self.worn = [other.likeness.wearing(self.own.shapes, own.neutral) for other in self.others]
         self.nearest_others = [
-            feature_distances(
-                shape_features(other.likeness.wearing(self.own.expressions), self.own.heads), other.likeness.features
-            ).argsort(axis=1)
-            for other in self.others
+            feature_distances(shape_features(worn, self.own.heads), other.likeness.features).argsort(axis=1)
+            for other, worn in zip(self.others, self.worn, strict=True)
         ]
 
     def build(self, pool: ThreadPoolExecutor, tell: Callable[[int], None]) -> PersonData:
@@ -251,7 +250,7 @@ class _Builder:
         turn = k % len(self.others)
         other, order = self.others[turn], self.nearest_others[turn][row]
         chosen = int(order[min(k // len(self.others), len(order) - 1)])
-        wanted = posed(other.likeness.neutral + self.own.expressions[row], self.own.heads[row])
+        wanted = posed(self.worn[turn][row], self.own.heads[row])
         return _bent(other.crops[chosen], other.points[chosen], wanted, self.size)
 
 

@@ -43,8 +43,8 @@ class Preview:
         nearest_own = [_nearest_own(target, row) for row in rows]
         self._own_input = _inputs(target, own_points, nearest_own, config)
         heads = [fit_head(points) for points in own_points]
-        expressions = np.stack([unposed(p, h) for p, h in zip(own_points, heads, strict=True)]) - target.neutral
-        worn = source.wearing(expressions)
+        shapes = np.stack([unposed(p, h) for p, h in zip(own_points, heads, strict=True)])
+        worn = source.wearing(shapes, target.neutral)
         swapped_points = [posed(shape, head) for shape, head in zip(worn, heads, strict=True)]
         distances = part_distances(shape_features(worn, heads), source.features)
         nearest = [PartRows(*(int(d[k].argmin()) for d in distances)) for k in range(len(rows))]
