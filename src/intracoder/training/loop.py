@@ -31,7 +31,7 @@ from intracoder.protocols import Progress, silent
 from intracoder.training.augment import Augmentation, augmented, centered
 from intracoder.training.checkpoint import Counters, TrainingState, has_state, load_state, save_model, save_state
 from intracoder.training.dataset import TrainingData, build_training_data
-from intracoder.training.preview import Preview
+from intracoder.training.preview import write_preview
 from intracoder.training.schedule import average_decay, budget_of, rate_factor, triplet_share, warp_strength
 
 CHECK_STEPS = 20
@@ -131,7 +131,6 @@ class Trainer:
         self.shares = (config.batch,) * len(data.people)
         self.running = torch.zeros((), device=compute.device)
         self.good = copy.deepcopy(average.state_dict())
-        self.preview = Preview(self.data, net_config, compute)
         self.validation_loss: float | None = None
 
     def run(self) -> TrainingResult:
@@ -242,7 +241,8 @@ class Trainer:
     def show(self) -> None:
         """Held-out loss and a new preview."""
         self.validation_loss = validation_loss(self.state.average, self.data, self.compute)
-        self.preview.write(self.state.average, self.folder / PREVIEW_FILE)
+        likenesses = [person.likeness for person in self.data.people]
+        write_preview(self.state.average, likenesses, self.compute, self.folder / PREVIEW_FILE)
 
     def save(self) -> ModelCard:
         """Weights, card and state."""
