@@ -134,6 +134,7 @@ def test_a_suite_file_is_read_strictly(tmp_path: Path) -> None:
         (PAIR.replace("t.mp4", "missing.mp4"), "doesn't exist"),
         (PAIR.replace('"one"', '"../one"'), "name: expected"),
         ('seeds = ["a"]\n' + PAIR, "seeds"),
+        ('consent_basis = "none"\n' + PAIR, "consent_basis: expected one of self"),
         ("[[pair]]\n", "target and source"),
         ("= broken", "can't be read as a suite"),
     ],

@@ -16,6 +16,8 @@ from intracoder.evaluation.readings import Clip
 
 PACKAGED: Final = ("mini", "synthetic", "self")
 """Suites that ship with the package; ``synthetic`` and ``self`` need the data folder."""
+CONSENT_BASES: Final = ("self", "synthetic", "dataset-licence", "written-consent")
+"""Those of a consent record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,9 @@ def load_suite(path: Path, folder: Path) -> Suite:
         consent_basis=read.text("consent_basis", "synthetic"),
     )
     read.finish()
+    if suite.consent_basis not in CONSENT_BASES:
+        known = ", ".join(CONSENT_BASES)
+        raise ConfigError(f"{path}: consent_basis: expected one of {known}, got {suite.consent_basis!r}")
     names = [pair.name for pair in suite.pairs]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"{path}: expected at least one [[pair]], each with its own name, got {names}")
