@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from intracoder.records import (
     Blendshapes,
@@ -23,6 +23,7 @@ from intracoder.records import (
 )
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds faces."""
 
@@ -31,6 +32,7 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
 class Landmarker(Protocol):
     """Dense landmarks and expression."""
 
@@ -43,6 +45,7 @@ class Landmarker(Protocol):
         ...
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """Identity embeddings."""
 
@@ -51,6 +54,7 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """Where something is in a picture."""
 
@@ -59,6 +63,7 @@ class Segmenter(Protocol):
         ...
 
 
+@runtime_checkable
 class Swapper(Protocol):
     """Puts the source identity on target crops."""
 
@@ -76,6 +81,7 @@ class Swapper(Protocol):
         ...
 
 
+@runtime_checkable
 class ColorMatcher(Protocol):
     """Gives an image the colours of another."""
 
@@ -84,6 +90,7 @@ class ColorMatcher(Protocol):
         ...
 
 
+@runtime_checkable
 class Enhancer(Protocol):
     """Colour and resolution network run on swapped crops."""
 
@@ -97,6 +104,7 @@ class Enhancer(Protocol):
         ...
 
 
+@runtime_checkable
 class Blender(Protocol):
     """Lays one image over another."""
 
@@ -105,6 +113,7 @@ class Blender(Protocol):
         ...
 
 
+@runtime_checkable
 class GuardScorer(Protocol):
     """Says how likely a picture is sexual content."""
 
@@ -113,6 +122,7 @@ class GuardScorer(Protocol):
         ...
 
 
+@runtime_checkable
 class Watermarker(Protocol):
     """Invisible payload in pixels."""
 
@@ -125,6 +135,7 @@ class Watermarker(Protocol):
         ...
 
 
+@runtime_checkable
 class Signer(Protocol):
     """Attaches a signed C2PA manifest to a finished file."""
 
@@ -133,6 +144,7 @@ class Signer(Protocol):
         ...
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called by long-running stages; the CLI draws it, tests record it."""
 
