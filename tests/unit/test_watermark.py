@@ -132,14 +132,8 @@ def test_psnr_at_720p(mark: TileMark, seed: int) -> None:
 
 
 def test_strength_grows_as_frames_shrink() -> None:
-    assert [round(strength_for(s, 2 * s), 2) for s in (240, 360, 512, 720, 1080, 2160)] == [
-        1.0,
-        1.0,
-        0.7,
-        0.46,
-        0.3,
-        0.3,
-    ]
+    strengths = [round(strength_for(lines, 2 * lines), 2) for lines in (240, 360, 512, 720, 1080, 2160)]
+    assert strengths == [1.0, 1.0, 0.7, 0.41, 0.3, 0.3]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (17, 9), (3, 400), (1, 20000)])
@@ -274,6 +268,7 @@ def test_unmarked_and_differently_keyed_pictures_raise_no_alarm(mark: TileMark, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(20))
 def test_no_false_alarm_in_2000_full_decisions(part: int) -> None:
     """20 parts of 50 contents and 2 keys, each decision over the whole search."""

@@ -25,8 +25,8 @@ from intracoder.records import Image, WatermarkReading
 
 __all__ = ["PAYLOAD_BYTES", "Residual", "TileMark", "strength_for"]
 
-_STRENGTH_720 = 0.46
-_SIZE_EXPONENT = 1.25
+_STRENGTH_720 = 0.41
+_SIZE_EXPONENT = 1.57
 _STRENGTH_MIN, _STRENGTH_MAX = 0.30, 1.0
 _FLAT_LEVELS, _LEVELS_PER_ACTIVITY, _MOST_LEVELS = 0.7, 0.55, 4.5
 _EDGE_LEVELS = 8.0
@@ -34,7 +34,7 @@ _EDGE_LEVELS = 8.0
 
 
 def strength_for(height: int, width: int) -> float:
-    """Strength of the mark by the frame's shorter side: 0.46 at 720, 0.70 at 512, 1.0 from 387 lines down."""
+    """Strength of the mark by the frame's shorter side: 0.41 at 720, 0.70 at 512, 1.0 from 407 lines down."""
     strength = _STRENGTH_720 * (720 / min(height, width)) ** _SIZE_EXPONENT
     return float(np.clip(strength, _STRENGTH_MIN, _STRENGTH_MAX))
 

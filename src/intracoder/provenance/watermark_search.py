@@ -43,7 +43,7 @@ _BASES = np.exp(np.linspace(math.log(0.47), math.log(1.55), 10))
 """Scales looked around, in steps of 14 %: from a crop to 44 % of the side to borders that add 65 % to it."""
 _PATCH = 16
 """Units; over a patch, turning by 3 degrees moves nothing by more than half a unit."""
-_KEPT = 24
+_KEPT = 10
 """Coarse maxima that are looked at closer."""
 _LOW_GRID, _FINE_GRID = 48, 128
 """Shifts tried along each axis of a tile."""
