@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,46 +31,13 @@ from intracoder.nets.device import Compute, step_generator
 from intracoder.nets.enhancer import Enhancer, EnhancerConfig, carried, save_tensors, veiled
 from intracoder.nets.losses import charbonnier, gradient_loss, ssim_loss
 from intracoder.protocols import Progress, silent
+from intracoder.training.enhance_data import LIGHT_GRID, EnhancerData
+from intracoder.training.schedule import Budget, average_decay, rate_factor
 
-LIGHT_GRID = 3
+TEXTURE_PX = 8
 TELL_EVERY = 10
-WARM_UP_STEPS = 20
 INITIAL_STREAM = 1
 """Of ``step_generator``: draws of the initial weights, apart from those of step 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EnhancerData:
-    """All that is learned from; s is the side of the intracoder's crops, z the side that they are to have.
-
-    Pictures of one row show the same window of the same frame, pixel centres at half integers (as ``cv2.resize`` has
-    it). The colours of ``generated``, ``disguised`` and ``swapped`` are those that the closed-form matcher leaves.
-    """
-
-    generated: UInt8[np.ndarray, "n s s 3"]
-    """``decoder_source(encoder(source_crops))``: the source's frames as the intracoder makes them."""
-    expected: UInt8[np.ndarray, "n z z 3"]
-    """The real crops of the same frames."""
-    masks: UInt8[np.ndarray, "n s s"]
-    """The face in them, 0..255."""
-    faces: UInt8[np.ndarray, "m s s 3"]
-    """Real crops of any of the people."""
-    disguised: UInt8[np.ndarray, "m s s 3"]
-    """The same frames, wearing another person's face in the frame's light; ``faces`` again where there is none."""
-    face_masks: UInt8[np.ndarray, "m s s"]
-    """The face in them, 0..255."""
-    swapped: UInt8[np.ndarray, "k s s 3"]
-    """``decoder_source(encoder(target_crops))``; k may be 0."""
-    targets: UInt8[np.ndarray, "k s s 3"]
-    """The real crops of the same frames."""
-    swap_masks: UInt8[np.ndarray, "k s s"]
-    """The face in them, 0..255."""
-
-    def __post_init__(self) -> None:
-        """TrainingError where there is nothing to learn from."""
-        for name, rows in (("generated crops", len(self.generated)), ("faces", len(self.faces))):
-            if not rows:
-                raise TrainingError(f"colour and resolution training: expected {name}, got none; check the face set")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +45,9 @@ class EnhanceOptions:
     """Strengths of the lessons."""
 
     batch: int = 8
-    """Patches, and faces, of a step."""
+    """Resolution patches of a step."""
+    color_batch: int = 16
+    """Faces of a step whose colours are corrected."""
     lr: float = 2e-3
     """Peak learning rate."""
     patch: float = 0.5
@@ -93,8 +62,8 @@ class EnhanceOptions:
     """Weight of 1 - SSIM in the resolution lesson."""
     gradient: float = 0.4
     """Weight of the gradient term in the resolution lesson."""
-    swap: float = 0.1
-    """Weight of the low-frequency agreement of real swaps with their targets."""
+    texture: float = 2.0
+    """Weight of the amount of fine detail in the resolution lesson."""
 
 
 class _Stored(NamedTuple):
@@ -102,21 +71,17 @@ class _Stored(NamedTuple):
 
     generated: Tensor
     expected: Tensor
-    masks: Tensor
     faces: Tensor
     disguised: Tensor
-    face_masks: Tensor
-    swapped: Tensor
-    targets: Tensor
-    swap_masks: Tensor
+    changed: Tensor
+    masks: Tensor
 
 
 def train_enhancer(
     data: EnhancerData,
     *,
     compute: Compute,
-    minutes: float | None = None,
-    steps: int | None = None,
+    budget: Budget,
     seed: int = 0,
     options: EnhanceOptions = EnhanceOptions(),
     config: EnhancerConfig | None = None,
@@ -127,18 +92,15 @@ def train_enhancer(
     Args:
         data: What to learn from.
         compute: Where, and in which number format.
-        minutes: Wall-clock budget; ends on time whatever the machine does.
-        steps: Budget in steps instead, which repeats exactly on one kind of machine.
+        budget: Seconds, which end on time whatever the machine does, or steps, which repeat exactly.
         seed: Of the initial weights and of everything random.
         options: Strengths of the lessons.
         config: Of the network; None takes the default one for the data's sizes.
         progress: Told the budget's share that is done, losses, rate and time left.
 
     Raises:
-        TrainingError: No budget, sizes that don't fit the network, or a loss that is not finite.
+        TrainingError: Sizes that don't fit the network, or a loss that is not finite.
     """
-    if (minutes is None) == (steps is None):
-        raise TrainingError(f"colour and resolution training: expected minutes or steps, got {minutes} and {steps}")
     config = _fitting(data, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(step_generator(seed, 0, INITIAL_STREAM).initial_seed())
@@ -147,35 +109,38 @@ def train_enhancer(
     average = copy.deepcopy(enhancer).eval().requires_grad_(False)
     stored = _stored(data, compute.device)
     optimizer = torch.optim.AdamW(enhancer.parameters(), options.lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    clock = _Clock(minutes=minutes, steps=steps)
-    step = 0
-    while (done := clock.done(step)) < 1:
+    started = time.monotonic()
+    step, elapsed_s = 0, 0.0
+    while (done := budget.progress(step, elapsed_s)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = options.lr * learning_rate_factor(done, step)
+            group["lr"] = options.lr * rate_factor(step, done)
         terms = _losses(enhancer, stored, step_generator(seed, step), compute, options)
         total = torch.stack(list(terms.values())).sum()
-        if not math.isfinite(total.item()):
-            raise TrainingError(
-                f"colour and resolution training: loss is {total.item()} at step {step}; lower the rate"
-            )
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(enhancer.parameters(), 1.0)
         optimizer.step()
         step += 1
         _follow(average, enhancer, step)
+        elapsed_s = time.monotonic() - started
         if step % TELL_EVERY == 0:
-            losses = " ".join(f"{name} {term.item():.4f}" for name, term in terms.items())
-            progress("enhance", clock.done(step), 1.0, f"step {step}, {losses}, {clock.left(step)}")
+            _tell(progress, budget, step, elapsed_s, terms)
     progress("enhance", 1.0, 1.0, f"{step} steps")
     return average  # type: ignore[no-any-return]
 
 
-def learning_rate_factor(done: float, step: int) -> float:
-    """Share of the peak learning rate: a short rise, a plateau, then half a cosine down to 2 %."""
-    rise = min(1.0, (step + 1) / WARM_UP_STEPS)
-    fall = 1.0 if done < 0.4 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - 0.4) / 0.6))
-    return rise * fall
+def _tell(progress: Progress, budget: Budget, step: int, elapsed_s: float, terms: Mapping[str, Tensor]) -> None:
+    """Losses, rate and time left; TrainingError where a loss is no number."""
+    values = {name: term.detach().item() for name, term in terms.items()}
+    lost = [name for name, value in values.items() if not math.isfinite(value)]
+    if lost:
+        raise TrainingError(
+            f"colour and resolution training: {lost[0]} loss is {values[lost[0]]} at step {step}; lower the rate"
+        )
+    losses = " ".join(f"{name} {value:.4f}" for name, value in values.items())
+    left = budget.left_s(step, elapsed_s) or 0.0
+    done = min(1.0, budget.progress(step, elapsed_s))
+    progress("enhance", done, 1.0, f"{step / max(elapsed_s, 1e-6):.1f} steps/s, {losses}, {left:.0f} s left")
 
 
 def save_enhancer(enhancer: Enhancer, path: Path) -> None:
@@ -196,11 +161,9 @@ def _losses(
     enhancer: Enhancer, stored: _Stored, generator: Generator, compute: Compute, options: EnhanceOptions
 ) -> dict[str, Tensor]:
     """All weighted terms of one step."""
-    draw = _Draw(generator, options.batch, compute.device)
-    terms = _resolution_losses(enhancer, stored, draw, compute, options)
+    terms = _resolution_losses(enhancer, stored, _Draw(generator, options.batch, compute.device), compute, options)
+    draw = _Draw(generator, options.color_batch, compute.device)
     terms["color"] = _color_loss(enhancer, stored, draw, options)
-    if len(stored.swapped) and options.swap > 0:
-        terms["swap"] = options.swap * _swap_loss(enhancer, stored, draw, options)
     return terms
 
 
@@ -215,11 +178,11 @@ def _resolution_losses(
     crops, masks = (_patches(x[rows], corners, side, 1) for x in (stored.generated, stored.masks))
     expected = _patches(stored.expected[rows], corners, side, scale)
     own = F.interpolate(expected, size=(side, side), mode="area")
-    degraded = draw.uniform(0, 1)[:, None, None, None] < options.degraded_share
+    degraded = draw.uniform(0.0, 1.0)[:, None, None, None] < options.degraded_share
     crops = torch.where(degraded, _degraded(own, draw), crops)
     # what lies around the face tells how sharp it may be, not what it looks like: often it is another frame's
     others = _patches(stored.faces[draw.rows(len(stored.faces))], corners, side, 1)
-    around = torch.where(draw.uniform(0, 1)[:, None, None, None] < 0.5, own, others)
+    around = torch.where(draw.uniform(0.0, 1.0)[:, None, None, None] < 0.5, own, others)
     gamma, gain = draw.light(0.5 * options.light)
     crops, expected, around = (_lit(x, gamma, gain.mean((2, 3), keepdim=True)) for x in (crops, expected, around))
     with compute.autocast():
@@ -233,36 +196,37 @@ def _resolution_losses(
         "detail": charbonnier(difference, weight),
         "gradient": options.gradient * gradient_loss(difference, weight),
         "ssim": options.ssim * ssim_loss(predicted, expected, weight),
+        "texture": options.texture * _texture_loss(predicted, expected, weight),
     }
 
 
+def _texture_loss(predicted: Tensor, expected: Tensor, weight: Tensor) -> Tensor:
+    """Every small area is to hold as much fine detail as the real one, wherever exactly in it.
+
+    The other terms reward blur where a detail's place can't be known; this one asks for its amount.
+    """
+    amounts = []
+    for images in (predicted, expected):
+        fine = images.mean(1, keepdim=True)
+        fine = fine - F.avg_pool2d(fine, 3, stride=1, padding=1, count_include_pad=False)
+        amounts.append(F.avg_pool2d(fine.square() + 1e-6, TEXTURE_PX).sqrt())
+    area = F.avg_pool2d(weight, TEXTURE_PX)
+    return (area * (amounts[0] - amounts[1]).abs()).sum() / area.sum()
+
+
 def _color_loss(enhancer: Enhancer, stored: _Stored, draw: _Draw, options: EnhanceOptions) -> Tensor:
-    """A random change of colour is to be undone."""
+    """A random change of colour is to be undone, as far as the closed form has not."""
     rows = draw.rows(len(stored.faces))
     side = enhancer.config.thumb_px
-    faces, disguised, masks = (_thumbs(x[rows], side) for x in (stored.faces, stored.disguised, stored.face_masks))
-    # the whole frame has its own random light, in which all that is seen stands
-    gamma, gain = draw.light(0.5 * options.light)
-    faces, disguised = _lit(faces, gamma, gain), _lit(disguised, gamma, gain)
-    seen = torch.where(draw.uniform(0, 1)[:, None, None, None] < options.disguise_share, disguised, faces)
-    # from hardly changed, as the closed form leaves most faces, to far off
-    strength = draw.uniform(0.1, 1.0)[:, None, None, None]
-    gamma, gain = draw.light(options.light)
-    changed = _lit(faces, 1 + strength * (gamma - 1), strength * gain)
+    faces, disguised, masks = (_thumbs(x[rows], side) for x in (stored.faces, stored.disguised, stored.masks))
+    changed = _thumbs(stored.changed[rows, draw.rows(stored.changed.shape[1])], side)
+    seen = torch.where(draw.uniform(0.0, 1.0)[:, None, None, None] < options.disguise_share, disguised, faces)
     references = faces * (1 - masks) + seen * masks
+    # the whole frame has its own random light, in which all that is seen stands
+    light = draw.light(0.5 * options.light)
+    changed, references, faces = (_lit(x, *light) for x in (changed, references, faces))
     predicted = enhancer.color(changed, references, masks)
     return charbonnier(predicted - faces, masks + 1e-4) + charbonnier(veiled(predicted - faces, masks), masks + 1e-4)
-
-
-def _swap_loss(enhancer: Enhancer, stored: _Stored, draw: _Draw, options: EnhanceOptions) -> Tensor:
-    """On real swaps there is no truth, but the low frequencies should be about the target's."""
-    rows = draw.rows(len(stored.swapped))
-    side = enhancer.config.thumb_px
-    swapped, targets, masks = (_thumbs(x[rows], side) for x in (stored.swapped, stored.targets, stored.swap_masks))
-    gamma, gain = draw.light(0.5 * options.light)
-    swapped, targets = _lit(swapped, gamma, gain), _lit(targets, gamma, gain)
-    predicted = enhancer.color(swapped, targets, masks)
-    return charbonnier(veiled(predicted - targets, masks), masks + 1e-4)
 
 
 # ---- samples ---------------------------------------------------------------------------------------------------
@@ -316,8 +280,8 @@ def _lit(images: Tensor, gamma: Tensor, gain: Tensor) -> Tensor:
 def _degraded(images: Tensor, draw: _Draw) -> Tensor:
     """Blurred and noisy, each sample by another amount."""
     soft = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
-    share = draw.uniform(0, 1)[:, None, None, None]
-    noise = draw.normal(1, *images.shape[1:]) * draw.uniform(0, 0.02)[:, None, None, None]
+    share = draw.uniform(0.0, 1.0)[:, None, None, None]
+    noise = draw.normal(1.0, *images.shape[1:]) * draw.uniform(0.0, 0.02)[:, None, None, None]
     return (images + share * (soft - images) + noise).clamp(0, 1)
 
 
@@ -337,8 +301,8 @@ def _thumbs(images: UInt8[Tensor, "b c s s"], side: int) -> Tensor:
 
 def _stored(data: EnhancerData, device: torch.device) -> _Stored:
     def tensor(array: np.ndarray) -> Tensor:
-        channels = array if array.ndim == 4 else array[..., None]
-        return torch.from_numpy(np.ascontiguousarray(channels.transpose(0, 3, 1, 2))).to(device)
+        channels = array[..., None] if array.ndim == 3 else array
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(channels, -1, -3))).to(device)
 
     return _Stored(*(tensor(getattr(data, name)) for name in _Stored._fields))
 
@@ -359,30 +323,7 @@ def _fitting(data: EnhancerData, config: EnhancerConfig | None) -> EnhancerConfi
 
 def _follow(average: Enhancer, enhancer: Enhancer, step: int) -> None:
     """Moves the averaged weights on; the mean gets longer as training goes."""
-    keep = min(0.995, (1 + step) / (10 + step))
+    share = 1 - average_decay(2 * step)
     with torch.no_grad():
-        for slow, fast in zip(average.parameters(), enhancer.parameters(), strict=True):
-            slow.lerp_(fast, 1 - keep)
-
-
-class _Clock:
-    """A budget in minutes or in steps."""
-
-    def __init__(self, *, minutes: float | None, steps: int | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = None if minutes is None else minutes * 60
-        self._steps = steps
-        self._now = now
-        self._start = now()
-
-    def done(self, step: int) -> float:
-        """Share of the budget that is used, 0..1."""
-        if self._steps is not None:
-            return min(1.0, step / self._steps) if self._steps > 0 else 1.0
-        spent, whole = self._now() - self._start, self._seconds or 0.0
-        return min(1.0, spent / whole) if whole > 0 else 1.0
-
-    def left(self, step: int) -> str:
-        """Rate and time left, for people."""
-        spent = max(1e-6, self._now() - self._start)
-        done = max(1e-6, self.done(step))
-        return f"{step / spent:.1f} steps/s, {spent / done - spent:.0f} s left"
+        for mean, value in zip(average.parameters(), enhancer.parameters(), strict=True):
+            mean.lerp_(value, share)
