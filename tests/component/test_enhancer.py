@@ -14,7 +14,7 @@ from intracoder.training.schedule import Budget
 
 CPU = Compute(device=torch.device("cpu"), precision="32-true", threads=1)
 TINY = EnhancerConfig(crop_px=32, width=16, blocks=2, thumb_px=32, grid_px=4, bins=4)
-OPTIONS = EnhanceOptions(batch=4, color_batch=4, patch=1.0)
+OPTIONS = EnhanceOptions(batch=4, color_batch=4, patch=1.0, texture=0.1, lr=4e-3)
 
 
 @pytest.fixture(autouse=True)
