@@ -4,7 +4,7 @@ The bound. Let the picture be independent of the key. Each frequency then contri
 uniform phase, whatever the picture is, and z, their sum over ``sqrt(sum |F|**2 / 2)``, has
 ``P(z >= t) <= exp(-t**2 / 2)`` for one hypothesis (since I0(x) <= exp(x**2 / 4)); no distribution of pictures is
 assumed. Over N hypotheses (shifts, scales, angles, aspects, mirrored or not) it is at most N times that. The search
-goes from coarse to fine on one fixed lattice; N counts all of that lattice, visited or not, so that the choice of
+goes from coarse to fine; N counts every point at which it could have ended, visited or not, so that the choice of
 where to look closer is paid for. Where the payload's checksum fits as well, the bound shrinks by 2**-16: the data
 phases are independent of the sync phases. The best of four such tests is taken (known geometry or search, with the
 checksum or without), which costs a factor 4.
@@ -84,6 +84,11 @@ class _Offsets:
     allowed: Bool[np.ndarray, "e e"]
     """Pairs of stretches (x, y) that are tried."""
 
+    @property
+    def count(self) -> int:
+        """Number of geometries that are tried."""
+        return len(self.angles) * int(self.allowed.sum())
+
     def geometry(self, around: Geometry, flat_index: int) -> Geometry:
         """The geometry at a flat index of the grid."""
         shape = (len(self.angles), len(self.stretches), len(self.stretches))
@@ -112,8 +117,8 @@ def _finer_offsets(part: int) -> _Offsets:
 
 _COARSE = _coarse_offsets()
 _NEARBY = (_finer_offsets(2), _finer_offsets(4))
-_LATTICE_SIZE = 2.0 * len(_BASES) * (8 * _TURNS + 7) * (8 * _REACH + 7) ** 2 * _FINE_GRID**2
-"""Every geometry and shift that the search could reach: quarter steps, and up to three of them past each edge."""
+_HYPOTHESES = 2.0 * len(_BASES) * _COARSE.count * math.prod(o.count for o in _NEARBY) * _FINE_GRID**2
+"""Every geometry and shift that the search could end at: mirrored or not, all coarse points, all finer ones of each."""
 
 
 class Residual:
@@ -245,7 +250,7 @@ class Searcher:
         known = self._reading(self._best_shift(picture, IDENTITY, grid=1), hypotheses=1.0)
         if not search or (known.is_found and known.payload is not None):
             return known
-        searched = self._reading(self._search(picture), hypotheses=_LATTICE_SIZE)
+        searched = self._reading(self._search(picture), hypotheses=_HYPOTHESES)
         return min(known, searched, key=lambda r: (not r.is_found, r.payload is None, r.log10_fpr))
 
     def _reading(self, match: _Match, *, hypotheses: float) -> WatermarkReading:
