@@ -1,0 +1,192 @@
+"""One frame through the stages: crop, swap, colours, resolution, alpha, sharpness, blend, back into the frame.
+
+What is laid over the frame is worked out in the crop, so that nothing can shift or jump, and only the pixels under
+alpha are changed: outside of it the frame stays bit for bit what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from intracoder.config import RenderConfig
+from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
+from intracoder.ops.mask import combine_alpha, hull_mask, skin_mask
+from intracoder.ops.quality import match_sharpness
+from intracoder.protocols import Blender, ColorMatcher, Enhancer, Segmenter, Swapper
+from intracoder.records import Affine, Crops, Frame, Image, Mask, PlannedFace
+
+TEMPLATE = "wide"
+TARGET_SLACK = 1.02
+"""The target's hull is let out a little more than the source's: two landmark readings never agree exactly."""
+SURROUNDINGS = 2.0
+"""Side of the picture in which people and hands are looked for / side of the crop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameStages:
+    """What became of one face, step by step; crops are ``s`` px, or ``z`` px after the enhancer."""
+
+    frame: Frame
+    planned: PlannedFace
+    crop: Image
+    """The target in the window, z px."""
+    swapped: Image
+    """As the intracoder draws it, s px."""
+    matched: Image
+    """In the target's colours, s px."""
+    enhanced: Image
+    """Enlarged and corrected by the second network, z px."""
+    sharpened: Image
+    """Brought to the target's sharpness and noise, z px."""
+    alpha: Mask
+    """z px."""
+    blended: Image
+    """Laid over ``crop``, z px."""
+    composite: Image
+    """The whole frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parts:
+    """The swappable parts of the composition; see ``build.py`` for those that ship."""
+
+    swapper: Swapper
+    matcher: ColorMatcher
+    enhancer: Enhancer
+    blender: Blender
+    person: Segmenter
+    hand: Segmenter
+
+
+class Compositor:
+    """Puts swapped faces into frames."""
+
+    def __init__(self, parts: Parts, config: RenderConfig) -> None:
+        """Takes the parts and the options ``mask_scale``, ``feather`` and ``sharpness``."""
+        self._parts = parts
+        self._config = config
+
+    def compose(self, frames: Sequence[Frame], planned: Sequence[PlannedFace]) -> list[FrameStages]:
+        """Each frame with its planned face laid in; frames and plans pair up by position."""
+        if not frames:
+            return []
+        size = self._parts.swapper.crop_px
+        grown = size * self._parts.enhancer.scale
+        to_grown = [rescale_matrix(p.frame_to_crop, TEMPLATE, size, TEMPLATE, grown) for p in planned]
+        crops = _crops(frames, [p.frame_to_crop for p in planned], size)
+        large = _crops(frames, to_grown, grown)
+        swapped, masks = self._parts.swapper.swap(crops, planned)
+        matched = np.stack([self._match(*row) for row in zip(swapped, crops, planned, strict=True)])
+        enhanced = self._parts.enhancer.enhance(matched, large, masks)
+        return [
+            self._lay(frame, plan, matrix, (crop, *pictures), mask)
+            for frame, plan, matrix, crop, *pictures, mask in zip(
+                frames, planned, to_grown, large, swapped, matched, enhanced, masks, strict=True
+            )
+        ]
+
+    def _match(self, swapped: Image, crop: Image, planned: PlannedFace) -> Image:
+        """The swapped face in the target's colours, measured where both show skin."""
+        size = len(crop)
+        skins = [
+            skin_mask(transform_points(points, planned.frame_to_crop), size)
+            for points in (planned.swapped_points, planned.target_points)
+        ]
+        return self._parts.matcher.match(swapped, crop, *skins)
+
+    def _lay(
+        self,
+        frame: Frame,
+        planned: PlannedFace,
+        frame_to_crop: Affine,
+        pictures: tuple[Image, Image, Image, Image],
+        mask: Mask,
+    ) -> FrameStages:
+        """Alpha, sharpness, blend, and the way back into the frame."""
+        crop, swapped, matched, enhanced = pictures
+        alpha = self._alpha(frame, planned, frame_to_crop, mask, len(crop))
+        sharpened = enhanced
+        if self._config.sharpness and alpha.any():
+            sharpened = match_sharpness(enhanced, crop, alpha, frame.index)
+        blended = self._parts.blender.blend(crop, sharpened, alpha)
+        return FrameStages(
+            frame=frame,
+            planned=planned,
+            crop=crop,
+            swapped=swapped,
+            matched=matched,
+            enhanced=enhanced,
+            sharpened=sharpened,
+            alpha=alpha,
+            blended=blended,
+            composite=put_back(frame.pixels, crop, blended, alpha, frame_to_crop),
+        )
+
+    def _alpha(self, frame: Frame, planned: PlannedFace, frame_to_crop: Affine, predicted: Mask, size: int) -> Mask:
+        """Hull of both faces x the network's mask x the person without hands, feathered."""
+        feather_px = self._config.feather * size
+        scale = self._config.mask_scale
+        hulls = [
+            hull_mask(transform_points(points, frame_to_crop)[:, :2], size, size, scale=s, feather_px=feather_px)
+            for points, s in ((planned.swapped_points, scale), (planned.target_points, scale * TARGET_SLACK))
+        ]
+        predicted = cv2.resize(predicted, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+        person, hand = self._visible(frame, frame_to_crop, size)
+        return combine_alpha(np.minimum(*hulls), predicted, person, hand, feather_px=feather_px / 4)
+
+    def _visible(self, frame: Frame, frame_to_crop: Affine, size: int) -> tuple[Mask, Mask]:
+        """Person and hand masks of the crop, found in a wider picture around it."""
+        middle = (size - 1) / 2
+        zoom = 1 / SURROUNDINGS
+        out = np.array([[zoom, 0.0, middle * (1 - zoom)], [0.0, zoom, middle * (1 - zoom)]])
+        around = warp_to_crop(frame.pixels, compose(out, frame_to_crop), size)
+        back = np.array([[1 / zoom, 0.0, middle * (1 - 1 / zoom)], [0.0, 1 / zoom, middle * (1 - 1 / zoom)]])
+        person, hand = (
+            warp_to_crop(found.segment(around), back, size) for found in (self._parts.person, self._parts.hand)
+        )
+        return np.clip(person, 0, 1), np.clip(hand, 0, 1)
+
+
+def put_back(pixels: Image, crop: Image, blended: Image, alpha: Mask, frame_to_crop: Affine) -> Image:
+    """The frame with a changed crop in it.
+
+    Deep inside alpha the frame is replaced. Towards the edge the *change* is added to it, so that the background keeps
+    its own pixels instead of ones that went through two resamplings.
+
+    Args:
+        pixels: The frame.
+        crop: What the window showed, s px.
+        blended: What it is to show, s px; equal to ``crop`` where alpha is 0.
+        alpha: 0..1, s px.
+        frame_to_crop: Frame pixels to crop pixels.
+
+    Returns:
+        A new frame, bit-identical to ``pixels`` where alpha is 0.
+    """
+    height, width = pixels.shape[:2]
+    change = blended.astype(np.float32) - crop.astype(np.float32)
+    cover = warp_from_crop(alpha, frame_to_crop, height, width, border="zero")
+    rows, columns = np.flatnonzero(cover.max(1) > 0), np.flatnonzero(cover.max(0) > 0)
+    composite = pixels.copy()
+    if not len(rows):
+        return composite
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    shifted = frame_to_crop.copy()
+    shifted[:, 2] += frame_to_crop[:, :2] @ np.array([left, top], dtype=np.float64)
+    part = (bottom - top, right - left)
+    added = warp_from_crop(change, shifted, *part, border="zero")
+    shown = warp_from_crop(blended.astype(np.float32), shifted, *part)
+    weight = np.clip(cover[top:bottom, left:right, None], 0, 1)
+    under = pixels[top:bottom, left:right].astype(np.float32)
+    mixed = weight * shown + (1 - weight) * (under + added)
+    new = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    composite[top:bottom, left:right] = np.where(weight > 0, new, pixels[top:bottom, left:right])
+    return composite
+
+
+def _crops(frames: Sequence[Frame], matrices: Sequence[Affine], size: int) -> Crops:
+    return np.stack([warp_to_crop(f.pixels, m, size) for f, m in zip(frames, matrices, strict=True)])
