@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 
 from intracoder.config import require
 from intracoder.errors import NoFaceError
 from intracoder.faceset.likeness import shape_features, steady_choice
 from intracoder.faceset.likeness_file import load_likenesses
-from intracoder.faceset.planes import decoder_planes, face_mask
+from intracoder.faceset.planes import color_mask, decoder_planes
 from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import DeviceName, Precision, choose_compute
 from intracoder.nets.generate import DecoderInput, generate_faces
@@ -135,11 +135,22 @@ class IntracoderSwapper:
             return target_crops, np.zeros(target_crops.shape[:3], np.float32)
         return np.concatenate([crops for crops, _ in parts]), np.concatenate([masks for _, masks in parts])
 
+    def planes(self, planned: PlannedFace) -> UInt8[np.ndarray, "n n p"] | None:
+        """What the decoder sees beside the code, at the net's output size, for showing; None for the plain net."""
+        config = self._net.config
+        if not config.plane_channels:
+            return None
+        wanted = transform_points(planned.swapped_points, compose(_zoomed_out(self._detail), planned.frame_to_crop))
+        drawn = decoder_planes(
+            self._likeness, wanted, _parts(planned), config.output_px, geometry=config.geometry, detail=self._detail
+        )
+        return drawn.planes
+
     def _swap_batch(self, crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
         config = self._net.config
         size, zoom = config.output_px, _zoomed_out(self._detail)
         to_net = [compose(zoom, p.frame_to_crop) for p in planned]
-        hulls = [face_mask(transform_points(p.target_points, m), size) for p, m in zip(planned, to_net, strict=True)]
+        skin = [color_mask(transform_points(p.target_points, m), size) for p, m in zip(planned, to_net, strict=True)]
         decoder_input = None
         if config.plane_channels:
             wanted = [transform_points(p.swapped_points, m) for p, m in zip(planned, to_net, strict=True)]
@@ -150,10 +161,10 @@ class IntracoderSwapper:
             fine = [d.detail for d in drawn if d.detail is not None]
             decoder_input = DecoderInput(
                 np.stack([d.planes for d in drawn]),
-                np.stack([face_mask(points, size) for points in wanted]),
+                np.stack([color_mask(points, size) for points in wanted]),
                 np.stack(fine) if fine else None,
             )
-        return generate_faces(self._net, self._person, crops, np.stack(hulls), decoder_input, self._compute)
+        return generate_faces(self._net, self._person, crops, np.stack(skin), decoder_input, self._compute)
 
     def _references(self, wanted: Float64[np.ndarray, "n 8"], starts: Sequence[int]) -> Sequence[PartRows | None]:
         """The source's frames for each moment, chosen so that they change seldom."""

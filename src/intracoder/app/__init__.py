@@ -1,0 +1,38 @@
+"""The Python API: every command of the CLI is one call to it.
+
+Each call takes plain paths and a config, tells a ``Progress``, and raises only ``IntracoderError``. Heavy modules are
+imported where they are used, so that asking for help stays quick.
+"""
+
+from __future__ import annotations
+
+from intracoder.app.consents import kept_grants, source_grants
+from intracoder.app.demo import DemoOutputs, demo
+from intracoder.app.looking import doctor, explain, faces, show_model
+from intracoder.app.measuring import bench, evaluate
+from intracoder.app.rendering import render
+from intracoder.app.reports import report_to_json
+from intracoder.app.requests import Choice, SwapRequest
+from intracoder.app.steps import curate, extract, train
+from intracoder.app.whole import swap
+
+__all__ = [
+    "Choice",
+    "DemoOutputs",
+    "SwapRequest",
+    "bench",
+    "curate",
+    "demo",
+    "doctor",
+    "evaluate",
+    "explain",
+    "extract",
+    "faces",
+    "kept_grants",
+    "render",
+    "report_to_json",
+    "show_model",
+    "source_grants",
+    "swap",
+    "train",
+]

@@ -1,0 +1,174 @@
+"""Pictures and texts that show what is there: people in a clip, stages of a frame, a model's card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intracoder.app.consents import CONSENT_FOLDER, kept_grants
+from intracoder.app.rendering import render_job
+from intracoder.build import compositor, face_networks
+from intracoder.config import RunConfig
+from intracoder.errors import NoFaceError, WeightsError
+from intracoder.media.atomic import new_beside
+from intracoder.protocols import Progress, silent
+
+if TYPE_CHECKING:
+    from intracoder.records import Image
+
+
+def faces(clip: Path, sheet: Path, *, config: RunConfig, progress: Progress = silent) -> list[dict[str, object]]:
+    """Draws the numbered contact sheet of who is in a clip, and says the same as a list."""
+    from intracoder.faces.contact_sheet import collect_thumbnails, draw_contact_sheet
+    from intracoder.faces.tracker import track_faces
+    from intracoder.media.reader import probe, read_frames
+    from intracoder.media.writer import write_image
+
+    info, networks = probe(clip), face_networks(config.detect)
+    tracks = track_faces(
+        read_frames(clip),
+        detector=networks.detector,
+        landmarker=networks.landmarker,
+        embedder=networks.embedder,
+        config=config.detect,
+        progress=progress,
+        frame_count=info.frame_count,
+    )
+    if not tracks:
+        raise NoFaceError(f"{clip}: no face found in any frame; choose another clip or lower detect.min_face_px")
+    thumbnails = collect_thumbnails(read_frames(clip), tracks)
+    write_image(sheet, draw_contact_sheet(tracks, thumbnails, frame_rate=info.frame_rate))
+    return [
+        {
+            "face": track.track_id,
+            "frames": len(track.faces),
+            "first_frame": track.faces[0].frame_index,
+            "last_frame": track.faces[-1].frame_index,
+            "score": round(sum(f.score for f in track.faces) / len(track.faces), 4),
+        }
+        for track in tracks
+    ]
+
+
+def explain(
+    model: Path, target: Path, target_set: Path, picture: Path, *, frame: int | None, config: RunConfig, use: str
+) -> None:
+    """Draws one frame through every stage, as a marked and signed picture.
+
+    Args:
+        model: Folder of the model.
+        target: The clip.
+        target_set: Its face set.
+        picture: .png to write.
+        frame: Which frame; None takes the one with the widest open mouth, where much happens.
+        config: Options of rendering.
+        use: What the picture is for.
+
+    Raises:
+        NoFaceError: The frame shows no face to swap.
+    """
+    from intracoder.evaluation.stages import draw_stages
+    from intracoder.media.reader import read_frames
+    from intracoder.swap.swapper import IntracoderSwapper
+
+    options = config.train
+    swapper = IntracoderSwapper(model, device=options.device, precision=options.precision, threads=options.threads)
+    job = render_job(swapper, model, target, target_set, target_set.parent / "render", config)
+    chosen = _telling_frame(target_set) if frame is None else frame
+    if chosen not in job.faces:
+        raise NoFaceError(f"{target}: frame {chosen} shows no face to swap; choose another --frame")
+    (found,) = list(read_frames(target, start=chosen, stop=chosen + 1))
+    parts = compositor(swapper, model, config.render, options)
+    (stages,) = parts.compose([found], [job.faces[chosen]])
+    publish_picture(draw_stages(stages, swapper.planes(job.faces[chosen])), picture, model, target, use=use)
+
+
+def publish_picture(image: Image, picture: Path, model: Path, target: Path, *, use: str) -> None:
+    """Writes a picture that shows swapped faces: labelled, marked and signed like every output."""
+    from intracoder.media.writer import write_image
+    from intracoder.nets.model_card import model_sha256
+    from intracoder.provenance.guard import ContentGuard
+    from intracoder.provenance.marking import Marker
+
+    grants = kept_grants(model, use=use)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    marker = Marker(grants, ContentGuard(), target, model_sha256=model_sha256(model), is_still=True)
+    unsigned = new_beside(picture)
+    write_image(unsigned, marker.mark_frame(image), comment=marker.container_tags()["comment"])
+    marker.finish(unsigned, picture)
+
+
+def _telling_frame(target_set: Path) -> int:
+    """The frame with the widest open mouth."""
+    from intracoder.faces.landmarks import BLENDSHAPE_NAMES
+    from intracoder.faceset.store import FaceSet
+
+    jaw = BLENDSHAPE_NAMES.index("jawOpen")
+    found = [
+        (float(f.blendshapes[jaw]), f.frame_index)
+        for track in FaceSet.open(target_set).tracks()
+        for f in track.faces
+        if f.blendshapes is not None
+    ]
+    if not found:
+        raise NoFaceError(f"{target_set}: no face with expression coefficients; extract the target anew")
+    return max(found)[1]
+
+
+def show_model(model: Path) -> str:
+    """A model's card and the consent it carries, in plain text."""
+    card = model / "model.toml"
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{card}: can't be read: {error}; give the folder of a trained model") from error
+    lines = [text.rstrip(), ""]
+    for path in sorted((model / CONSENT_FOLDER).glob("*.toml")):
+        lines += [f"# consent {path.stem}", path.read_text(encoding="utf-8").rstrip()]
+    return "\n".join(lines)
+
+
+def doctor() -> dict[str, object]:
+    """What this machine can do, what is missing, and how long the default job will take.
+
+    Measures one second of training-like work, so that the estimate is this machine's own.
+    """
+    import os
+    import platform
+    import time
+    from importlib.metadata import PackageNotFoundError, version
+
+    import numpy as np
+    import torch
+
+    from intracoder.nets.device import choose_compute
+    from intracoder.nets.intracoder import Intracoder, preset
+    from intracoder.nets.weights import verify_weights
+
+    packages = {}
+    for name in ("torch", "onnxruntime", "av", "opencv-python-headless", "c2pa-python", "bpy", "nudenet"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "missing"
+    compute = choose_compute("auto", "auto", 0)
+    net = Intracoder(preset("S", people=2)).eval()
+    net.to(compute.device)
+    faces_in = torch.from_numpy(np.random.default_rng(0).random((8, 3, 64, 64), dtype=np.float32)).to(compute.device)
+    started, count = time.monotonic(), 0
+    with torch.inference_mode(), compute.autocast():
+        while time.monotonic() - started < 1.0:
+            net.encoder(faces_in)
+            count += len(faces_in)
+    rate = count / (time.monotonic() - started)
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "device": str(compute.device),
+        "precision": compute.precision,
+        "encoder_faces_per_s": round(rate),
+        "weights_checked": len(verify_weights()),
+        "packages": packages,
+        "default_job": "3 min training, 45 s second network, and about 1 s for each 10 frames of source and target",
+    }

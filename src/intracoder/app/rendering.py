@@ -1,0 +1,155 @@
+"""From a trained model and a target to a published output."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intracoder import __version__
+from intracoder.app.consents import kept_grants
+from intracoder.app.reports import report_path, save_report
+from intracoder.build import ENHANCER_FILE, compositor
+from intracoder.config import RunConfig
+from intracoder.errors import ConfigError, NoFaceError
+from intracoder.media.atomic import new_beside
+from intracoder.protocols import Progress, silent
+from intracoder.records import MediaInfo, RunReport
+
+if TYPE_CHECKING:
+    from intracoder.provenance.guard import ContentGuard
+    from intracoder.swap.pipeline import RenderJob
+    from intracoder.swap.swapper import IntracoderSwapper
+
+
+def render(  # noqa: PLR0913 - one call that says everything about a render
+    model: Path,
+    target: Path,
+    target_set: Path,
+    output: Path,
+    *,
+    config: RunConfig,
+    use: str = "private",
+    work: Path | None = None,
+    guard: ContentGuard | None = None,
+    progress: Progress = silent,
+) -> RunReport:
+    """Renders a target with a trained model and publishes the output: labelled, marked, signed and checked.
+
+    Args:
+        model: Folder of the model, with the consent it was trained under.
+        target: The clip, picture or folder of pictures.
+        target_set: Its face set, made with ``is_target``.
+        output: .mp4, .m4v or .mov for clips, .png or .jpg for pictures.
+        config: The ``render`` part, and where the networks run.
+        use: What the output is for.
+        work: Folder for unfinished pieces; beside the face set by default.
+        guard: For tests; the shipped one by default.
+        progress: Told of frames and of finishing.
+
+    Raises:
+        ConsentError: Consent is missing, withdrawn, expired or does not cover ``use``.
+        GuardError: The content guard refuses.
+        MediaError, NoFaceError, ProvenanceError, WeightsError: As their names say.
+    """
+    from intracoder.media.writer import check_output
+    from intracoder.nets.model_card import model_sha256
+    from intracoder.provenance.guard import ContentGuard
+    from intracoder.provenance.marking import Marker
+    from intracoder.swap.pipeline import clear, record_id_of
+    from intracoder.swap.pipeline import render as render_frames
+    from intracoder.swap.swapper import IntracoderSwapper
+
+    grants = kept_grants(model, use=use)
+    info = fitting_output(target, output)
+    if not info.is_still:
+        check_output(output, audio_from=None if target.is_dir() else target)
+    started = time.monotonic()
+    guard = guard or ContentGuard()
+    options = config.train
+    swapper = IntracoderSwapper(model, device=options.device, precision=options.precision, threads=options.threads)
+    job = render_job(swapper, model, target, target_set, work or target_set.parent / "render", config)
+    marker = Marker(
+        grants,
+        guard,
+        target,
+        model_sha256=model_sha256(model),
+        is_still=info.is_still,
+        label=config.render.label,
+        disclosure=config.render.disclosure,
+        record_id=record_id_of(job),
+    )
+    unsigned = new_beside(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    parts = compositor(swapper, model, config.render, options)
+    frames = render_frames(job, parts, marker.mark_frame, marker.container_tags(), unsigned, progress=progress)
+    rendered = time.monotonic()
+    marked = marker.finish(unsigned, output, progress=progress)
+    clear(job)
+    report = RunReport(
+        output=output,
+        target=info,
+        source_name=swapper.source,
+        frames=frames,
+        stage_seconds={"render": rendered - started, "finish": time.monotonic() - rendered},
+        output_sha256=marked.sha256,
+        package_version=__version__,
+        model_sha256=model_sha256(model),
+        record_id=marked.record_id,
+    )
+    save_report(report, report_path(output))
+    return report
+
+
+def fitting_output(target: Path, output: Path) -> MediaInfo:
+    """The target's MediaInfo, after checking that ``output`` is of its kind."""
+    from intracoder.media.reader import probe
+
+    info = probe(target)
+    fitting = (".png", ".jpg", ".jpeg") if info.is_still else (".mp4", ".m4v", ".mov")
+    if output.suffix.lower() not in fitting:
+        kind = "picture" if info.is_still else "clip"
+        raise ConfigError(f"{output}: {target} is a {kind}, expected an output ending in {', '.join(fitting)}")
+    return info
+
+
+def render_job(
+    swapper: IntracoderSwapper, model: Path, target: Path, target_set: Path, work: Path, config: RunConfig
+) -> RenderJob:
+    """The plan of a target's frames, and the key of everything that the pixels depend on."""
+    from intracoder.faceset.store import FaceSet
+    from intracoder.nets.model_card import model_sha256
+    from intracoder.swap.pipeline import RenderJob
+
+    faces = FaceSet.open(target_set)
+    if not faces.info.has_all_frames or len(faces.origins) != 1:
+        raise NoFaceError(f"{target_set}: expected the face set of a whole target; make it with: extract --target")
+    tracks = [track for track in faces.tracks() if track.faces]
+    if not tracks:
+        raise NoFaceError(f"{target}: no face found in any frame; choose a clip in which the person can be seen")
+    (track,) = tracks[:1]
+    planned = {plan.frame_index: plan for plan in swapper.plan(track)}
+    enhancer = model / ENHANCER_FILE
+    key = json.dumps(
+        [
+            __version__,
+            faces.origins[0].sha256,
+            model_sha256(model),
+            hashlib.sha256(enhancer.read_bytes()).hexdigest() if enhancer.is_file() else None,
+            [face.frame_index for face in track.faces],
+            dataclasses.asdict(config.render),
+        ]
+    )
+    return RenderJob(
+        target=target,
+        faces=planned,
+        presence={f.frame_index: float(f.presence) for f in track.faces if f.presence is not None},
+        face_px={f.frame_index: float(max(f.box[2] - f.box[0], f.box[3] - f.box[1])) for f in track.faces},
+        other_frames=faces.origins[0].other_frames(),
+        folder=work,
+        key=hashlib.sha256(key.encode()).hexdigest(),
+        config=config.render,
+    )

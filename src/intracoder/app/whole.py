@@ -1,0 +1,88 @@
+"""From footage to a published file in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from intracoder.app.consents import source_grants
+from intracoder.app.rendering import fitting_output, render
+from intracoder.app.reports import report_path, save_report
+from intracoder.app.requests import SwapRequest
+from intracoder.app.steps import curate, extract, train
+from intracoder.config import to_toml
+from intracoder.media.atomic import atomic_path
+from intracoder.protocols import Progress, silent
+from intracoder.records import RunReport
+
+if TYPE_CHECKING:
+    from intracoder.provenance.guard import ContentGuard
+
+log = logging.getLogger(__name__)
+
+
+def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: Progress = silent) -> RunReport:
+    """From footage to a published file; a stopped run goes on where it was when called again with the same project.
+
+    Raises:
+        IntracoderError: One line that says what to do; nothing half-written is left at the output.
+    """
+    from intracoder.media.writer import check_output
+    from intracoder.provenance.guard import ContentGuard
+
+    config, project = request.config, request.project_folder()
+    seconds: dict[str, float] = {}
+    grants = source_grants(request.sources, use=request.use, consent=request.consent)
+    info = fitting_output(request.target, request.output)
+    if not info.is_still:
+        check_output(request.output, audio_from=None if request.target.is_dir() else request.target)
+    guard = guard or ContentGuard()
+    with _timed(seconds, "guard"):
+        guard.check_files([request.target, *request.sources], progress)
+    project.mkdir(parents=True, exist_ok=True)
+    with atomic_path(project / "run.toml") as beside:
+        beside.write_text(to_toml(config), encoding="utf-8")
+    source_set, target_set = project / "source", project / "target"
+    with _timed(seconds, "extract"):
+        source = extract(request.sources, source_set, config=config, choice=request.source_choice, progress=progress)
+        target = extract(
+            [request.target],
+            target_set,
+            config=config,
+            choice=request.target_choice,
+            is_target=True,
+            progress=progress,
+        )
+    with _timed(seconds, "curate"):
+        for made in (source, target):
+            for warning in curate(made.folder, config=config, progress=progress).warnings:
+                log.warning("%s: %s", made.info.person, warning)
+    with _timed(seconds, "train"):
+        train(source_set, [target_set], project / "model", config=config, grants=grants, progress=progress)
+    report = render(
+        project / "model",
+        request.target,
+        target_set,
+        request.output,
+        config=config,
+        use=request.use,
+        work=project / "render",
+        guard=guard,
+        progress=progress,
+    )
+    report = dataclasses.replace(report, stage_seconds={**seconds, **report.stage_seconds})
+    save_report(report, report_path(request.output))
+    log.info("%s: %s", request.output, ", ".join(f"{k} {v:.1f} s" for k, v in report.stage_seconds.items()))
+    return report
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Adds a stage's wall-clock time to ``seconds``."""
+    started = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - started
