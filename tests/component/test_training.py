@@ -1,6 +1,7 @@
 import logging
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,6 +168,14 @@ def test_held_out_frames_are_stretches_and_are_never_drawn():
     assert data.people[0].probabilities.sum().item() == pytest.approx(1)
     assert len(data.people[0].held_out) == 4
     assert len(data.people[1].held_out) == 0
+
+
+def test_three_people_and_a_single_photo_can_be_trained(tmp_path):
+    people = [*both(), actor("eve", pale_forehead=True, count=1)]
+    result = train_intracoder(people, tmp_path, config(steps=3), net_config=replace(TINY, people=3))
+    assert [(card.name, card.frames) for card in result.card.people] == [("ann", 8), ("bob", 8), ("eve", 1)]
+    assert result.card.training.validation_loss is None
+    assert len(read_model(tmp_path, choose_compute("cpu", "32-true", 1))[0].decoders) == 3
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import torch
 
 from intracoder.faceset.planes import MARGIN
 from intracoder.nets.device import step_generator
-from intracoder.nets.normalize import CENTER, SPREAD
+from intracoder.nets.normalize import LEVEL
 from intracoder.training.augment import WEIGHT_UNIT, Augmentation, Samples, augmented, centered
 
 SIDE, OUT, IN = 80, 64, 32
@@ -12,10 +12,11 @@ USUAL = Augmentation()
 
 def samples(count=6, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    layers = torch.randint(0, 256, (count, 9, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    layers = torch.randint(0, 256, (count, 10, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     layers[:, 3] = 0
     layers[:, 3, 20:60, 20:60] = 255
     layers[:, 4] = int(WEIGHT_UNIT)
+    layers[:, 5] = layers[:, 3]
     references = torch.randint(0, 256, (count, 4, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     return Samples(layers[:, :3], layers, references)
 
@@ -54,15 +55,14 @@ def test_without_change_the_middle_window_comes_out():
     border = (SIDE - OUT) // 2
     mask = given.layers[:, 3:4, border:-border, border:-border] / 255
     assert torch.allclose(batch.mask, mask, atol=1e-4)
-    assert torch.allclose(batch.planes[:, :4], given.layers[:, 5:, border:-border, border:-border] / 255, atol=1e-4)
+    assert torch.allclose(batch.planes[:, :4], given.layers[:, 6:, border:-border, border:-border] / 255, atol=1e-4)
 
 
-def test_inputs_expected_and_references_are_colour_normalised_in_the_mask():
+def test_inputs_expected_and_references_have_one_skin_level():
     batch = centered(samples(), encoder_px=IN, output_px=OUT)
     for picture in (batch.expected, batch.planes[:, -3:]):
         inside = picture[:, :, 14:50, 14:50]
-        assert inside.mean((2, 3)).numpy() == pytest.approx(CENTER, abs=0.02)
-        assert inside.std((2, 3)).numpy() == pytest.approx(SPREAD, abs=0.03)
+        assert inside.mean((2, 3)).numpy() == pytest.approx(LEVEL, abs=0.03)
 
 
 def test_only_inputs_are_warped_and_degraded():
@@ -85,6 +85,6 @@ def test_the_references_light_is_its_own():
 
 def test_a_plain_net_gets_no_planes():
     given = samples()
-    plain = Samples(given.inputs, given.layers[:, :5], None)
+    plain = Samples(given.inputs, given.layers[:, :6], None)
     batch = augmented(plain, step_generator(0, 0), encoder_px=IN, output_px=OUT, warp=0.02, strengths=Augmentation())
     assert batch.planes is None

@@ -7,7 +7,7 @@ from torch import nn
 from intracoder.errors import ConfigError
 from intracoder.nets.device import Compute, choose_compute, step_generator
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, count_parameters, preset, swap_faces
-from intracoder.nets.normalize import CENTER, SPREAD, color_stats, normalized, restored
+from intracoder.nets.normalize import LEVEL, normalized, restored, skin_color
 
 TINY = IntracoderConfig(width=16, code=32, blocks=1, head_stages=1, encoder_px=32, output_px=32, people=3)
 
@@ -97,16 +97,20 @@ def test_no_decoder_for_a_person_who_is_not_there():
         Intracoder(TINY).decoder(3)
 
 
-def test_normalised_colour_has_the_given_mean_and_spread_and_comes_back():
+def test_normalised_skin_has_one_level_black_stays_black_and_colours_come_back():
     torch.manual_seed(1)
     images, masks = 0.3 + 0.1 * torch.rand(2, 3, 16, 16), torch.zeros(2, 1, 16, 16)
+    images[:, 2] *= 0.5  # warm light
+    images[:, :, 0, 0] = 0.0
     masks[:, :, 4:12, 4:12] = 1
-    stats = color_stats(images, masks)
-    inside = normalized(images, stats)[:, :, 4:12, 4:12]
-    assert inside.mean((2, 3)).numpy() == pytest.approx(CENTER, abs=1e-3)
-    # the floor under the deviation keeps flat faces from being blown up
-    assert (inside.std((2, 3)) < SPREAD).all()
-    assert torch.allclose(restored(normalized(images, stats), stats), images, atol=1e-5)
+    color = skin_color(images, masks)
+    made = normalized(images, color)
+    assert made[:, :, 4:12, 4:12].mean((2, 3)).numpy() == pytest.approx(LEVEL, rel=0.15)
+    assert (made[:, :, 0, 0] == 0).all()
+    assert torch.allclose(restored(made, color), images, atol=1e-5)
+    # in another light only the gains differ
+    cold = skin_color(images.flip(1), masks)
+    assert torch.allclose(restored(made, cold), images * cold / color, atol=1e-5)
 
 
 def test_generators_differ_between_steps_and_seeds_and_repeat():

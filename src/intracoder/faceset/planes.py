@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from intracoder.faceset.likeness import Likeness
 from intracoder.faceset.reference import PartRows, compose_reference
 from intracoder.ops.geometry import TEMPLATES
-from intracoder.ops.mask import hull_mask
+from intracoder.ops.mask import hull_mask, skin_mask
 from intracoder.ops.mesh import paint_geometry
 from intracoder.records import Mask, Points
 
@@ -66,5 +66,10 @@ def _bent_reference(
 
 
 def face_mask(points: Points, size: int) -> Mask:
-    """What a decoder's mask is trained to be, and where colour is measured: the hull, a little in, with a soft edge."""
+    """What a decoder's mask is trained to be: the hull, a little in, with a soft edge."""
     return hull_mask(points, size, size, scale=0.97, feather_px=size / 24)
+
+
+def color_mask(points: Points, size: int) -> Mask:
+    """Where colour is measured: bare skin; a little of the whole face, should none of it be seen."""
+    return np.maximum(skin_mask(points, size), 0.05 * face_mask(points, size))

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from intracoder.nets.device import Compute
 from intracoder.nets.intracoder import Intracoder, swap_faces
-from intracoder.nets.normalize import color_stats, normalized, restored
+from intracoder.nets.normalize import normalized, restored, skin_color
 from intracoder.records import Crops, Masks
 
 
 class DecoderInput(NamedTuple):
-    """Planes for a decoder, and where their face is."""
+    """Planes for a decoder, and where their skin is."""
 
     planes: UInt8[np.ndarray, "n s s p"]
     """Geometry (4), then visibility (1) and colour (3) of the reference, as the net's config has them."""
     masks: Masks
-    """Hull of the wanted landmarks: where the reference's colour is measured."""
+    """Skin at the wanted landmarks: where the reference's colour is measured."""
     detail: UInt8[np.ndarray, "n z z 3"] | None = None
     """The reference's colour at the crops' size, where that is finer than the net's output."""
 
@@ -42,7 +42,7 @@ def generate_faces(
         net: In eval mode, on the compute's device.
         person: Whose decoder draws.
         crops: Of anybody; at the net's output size or a multiple of it.
-        masks: Hull of the crops' own landmarks at the output size: where their colour is measured, and given back.
+        masks: Skin at the crops' own landmarks, at the output size: the colour that is measured there is given back.
         decoder_input: None for the plain autoencoder.
         compute: Device and precision.
 
@@ -51,8 +51,8 @@ def generate_faces(
     """
     side = net.config.output_px
     inputs = _pooled(_images(crops, compute), side)
-    stats = color_stats(inputs, _masks(masks, compute))
-    small = _pooled(normalized(inputs, stats), net.config.encoder_px)
+    color = skin_color(inputs, _masks(masks, compute))
+    small = _pooled(normalized(inputs, color), net.config.encoder_px)
     planes, detail = (None, None) if decoder_input is None else _planes(net, decoder_input, compute)
     with compute.autocast():
         generated = swap_faces(net, person, small.contiguous(memory_format=torch.channels_last), planes, detail)
@@ -60,7 +60,7 @@ def generate_faces(
     if rgb.shape[2:] != crops.shape[1:3]:
         rgb = F.interpolate(rgb, size=crops.shape[1:3], mode="bicubic", align_corners=False)
         alpha = F.interpolate(alpha, size=crops.shape[1:3], mode="bilinear", align_corners=False)
-    levels = restored(rgb, stats).mul(255).round().to(torch.uint8)
+    levels = restored(rgb, color).mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy()), alpha[:, 0].cpu().numpy()
 
 
@@ -69,7 +69,7 @@ def _planes(net: Intracoder, given: DecoderInput, compute: Compute) -> tuple[Ten
     planes, detail = _images(given.planes, compute), None
     if net.config.reference:
         reference = planes[:, -3:]
-        own = color_stats(reference, _masks(given.masks, compute))
+        own = skin_color(reference, _masks(given.masks, compute))
         planes = torch.cat([planes[:, :-3], normalized(reference, own)], 1)
         detail = None if given.detail is None else normalized(_images(given.detail, compute), own)
     return planes.contiguous(memory_format=torch.channels_last), detail

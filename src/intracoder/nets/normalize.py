@@ -1,39 +1,33 @@
-"""In-mask colour normalisation: what the network need not learn about colour, taken out before and put back after."""
+"""Colour normalisation: the light's colour and strength taken out before the network, another's put in after it.
+
+One gain a channel, as light does it, measured on bare skin: black stays black and contrasts keep their ratio, and
+beards, brows and open mouths don't count.
+
+Source: von Kries, 1902: adaptation as independent gains.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CENTER = 0.5
-SPREAD = 0.2
-"""Where one standard deviation of the masked colour lands; 2.5 of them fill 0..1."""
-DEVIATION_FLOOR = 0.02
+LEVEL = 0.45
+"""Where the mean of the skin lands; what is more than 2.2 times brighter is clipped."""
+FLOOR = 0.02
 
 
-class ColorStats(NamedTuple):
-    """Masked mean and deviation of each channel."""
-
-    mean: Float[Tensor, "b 3 1 1"]
-    deviation: Float[Tensor, "b 3 1 1"]
-
-
-def color_stats(images: Float[Tensor, "b 3 s s"], masks: Float[Tensor, "b 1 s s"]) -> ColorStats:
-    """Statistics inside the masks; images and masks 0..1."""
+def skin_color(images: Float[Tensor, "b 3 s s"], masks: Float[Tensor, "b 1 s s"]) -> Float[Tensor, "b 3 1 1"]:
+    """Mean colour inside the masks; images and masks 0..1."""
     weight = masks / (masks.sum((2, 3), keepdim=True) + 1e-3)
-    mean = (images * weight).sum((2, 3), keepdim=True)
-    variance = ((images - mean).square() * weight).sum((2, 3), keepdim=True)
-    return ColorStats(mean, variance.sqrt() + DEVIATION_FLOOR)
+    mean: Tensor = (images * weight).sum((2, 3), keepdim=True)
+    return mean + FLOOR
 
 
-def normalized(images: Float[Tensor, "b 3 s s"], stats: ColorStats) -> Float[Tensor, "b 3 s s"]:
-    """Images with mean CENTER and deviation SPREAD inside the mask, clipped to 0..1."""
-    return ((images - stats.mean) * (SPREAD / stats.deviation) + CENTER).clamp(0, 1)
+def normalized(images: Float[Tensor, "b 3 s s"], color: Float[Tensor, "b 3 1 1"]) -> Float[Tensor, "b 3 s s"]:
+    """Images whose skin, of mean ``color``, gets the mean LEVEL in every channel; clipped to 0..1."""
+    return (images * (LEVEL / color)).clamp(0, 1)
 
 
-def restored(images: Float[Tensor, "b 3 s s"], stats: ColorStats) -> Float[Tensor, "b 3 s s"]:
-    """Undoes ``normalized``, with these or another picture's statistics; clipped to 0..1."""
-    return torch.clamp((images - CENTER) * (stats.deviation / SPREAD) + stats.mean, 0, 1)
+def restored(images: Float[Tensor, "b 3 s s"], color: Float[Tensor, "b 3 1 1"]) -> Float[Tensor, "b 3 s s"]:
+    """Undoes ``normalized``, with this or another picture's skin colour; clipped to 0..1."""
+    return (images * (color / LEVEL)).clamp(0, 1)

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 from intracoder.faceset.planes import MARGIN
-from intracoder.nets.normalize import color_stats, normalized
+from intracoder.nets.normalize import normalized, skin_color
 
 WEIGHT_UNIT = 80.0
 """Level of a stored weight map that counts 1."""
@@ -29,7 +29,7 @@ class Samples(NamedTuple):
     inputs: UInt8[Tensor, "b 3 q q"]
     """What the encoder is to see: the crop itself, or a pseudo-triplet's other face."""
     layers: UInt8[Tensor, "b c q q"]
-    """Expected crop (3), mask (1), weight (1), geometry (4 or 0)."""
+    """Expected crop (3), mask (1), weight (1), skin (1), geometry (4 or 0)."""
     references: UInt8[Tensor, "b 4 q q"] | None
     """Visibility and colour of other frames of the person, warped onto this one."""
 
@@ -82,18 +82,18 @@ def augmented(
     inputs = _degraded(inputs, draw, strengths.degrade_share)
     if encoder_px != output_px:
         inputs = F.avg_pool2d(inputs, output_px // encoder_px)
-    expected, mask, weight = layers[:, :3], layers[:, 3:4], layers[:, 4:5] * (255 / WEIGHT_UNIT)
+    expected, mask, weight, skin = layers[:, :3], layers[:, 3:4], layers[:, 4:5] * (255 / WEIGHT_UNIT), layers[:, 5:6]
     gamma, field = _light(draw, strengths.light)
     inputs, expected = _lit(inputs, gamma, field), _lit(expected, gamma, field)
-    planes = layers[:, 5:]
+    planes = layers[:, 6:]
     if samples.references is not None:
         own_gamma, own_field = _light(draw, strengths.reference_light)
         reference = _lit(planes[:, -3:], own_gamma * gamma, own_field)
-        planes = torch.cat([planes[:, :-3], normalized(reference, color_stats(reference, mask))], 1)
-    input_mask = F.adaptive_avg_pool2d(mask, encoder_px)
+        planes = torch.cat([planes[:, :-3], normalized(reference, skin_color(reference, skin))], 1)
+    input_skin = F.adaptive_avg_pool2d(skin, encoder_px)
     return Batch(
-        inputs=_packed(normalized(inputs, color_stats(inputs, input_mask))),
-        expected=normalized(expected, color_stats(expected, mask)),
+        inputs=_packed(normalized(inputs, skin_color(inputs, input_skin))),
+        expected=normalized(expected, skin_color(expected, skin)),
         mask=mask,
         weight=weight,
         planes=_packed(planes) if planes.shape[1] else None,

@@ -27,7 +27,7 @@ from intracoder.faceset.likeness import (
     shape_features,
 )
 from intracoder.faceset.person import PersonFrames
-from intracoder.faceset.planes import MARGIN, face_mask
+from intracoder.faceset.planes import MARGIN, color_mask, face_mask
 from intracoder.faceset.reference import REFERENCE_CHANNELS, PartRows, compose_reference, part_distances
 from intracoder.nets.intracoder import IntracoderConfig
 from intracoder.ops.expression import ShapeBasis, fit_shape_basis, neutral_shape
@@ -70,7 +70,7 @@ class PersonData:
 
     likeness: Likeness
     layers: UInt8[Tensor, "n c q q"]
-    """Crop (3), mask (1), weight (1), geometry (4 or 0)."""
+    """Crop (3), mask (1), weight (1), skin (1), geometry (4 or 0)."""
     references: UInt8[Tensor, "n k 4 q q"] | None
     """Visibility and colour of other frames of the person, warped onto each frame; None for a net that takes none."""
     triplets: UInt8[Tensor, "n t 3 q q"]
@@ -198,7 +198,7 @@ class _Builder:
 
     def build(self, pool: ThreadPoolExecutor, tell: Callable[[int], None]) -> PersonData:
         count = len(self.own.crops)
-        layers = torch.empty(count, 5 + 4 * self.config.geometry, self.size, self.size, dtype=torch.uint8)
+        layers = torch.empty(count, 6 + 4 * self.config.geometry, self.size, self.size, dtype=torch.uint8)
         references = torch.empty(
             count, len(REFERENCE_RANKS), REFERENCE_CHANNELS, self.size, self.size, dtype=torch.uint8
         )
@@ -230,7 +230,8 @@ class _Builder:
         points = self.own.points[row]
         mask = np.rint(face_mask(points, self.size) * 255).astype(np.uint8)
         weight = np.clip(np.rint(weight_map(points, self.size) * WEIGHT_UNIT), 0, 255).astype(np.uint8)
-        planes = [self.own.crops[row], mask, weight]
+        skin = np.rint(color_mask(points, self.size) * 255).astype(np.uint8)
+        planes = [self.own.crops[row], mask, weight, skin]
         if self.config.geometry:
             planes.append(paint_geometry(points, self.size))
         return np.dstack(planes)

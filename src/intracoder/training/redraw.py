@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from intracoder.faceset.likeness import Likeness, shape_features
-from intracoder.faceset.planes import decoder_planes, face_mask
+from intracoder.faceset.planes import color_mask, decoder_planes, face_mask
 from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import Compute
 from intracoder.nets.generate import DecoderInput, generate_faces
@@ -63,6 +63,7 @@ def redraw(net: Intracoder, cast: Cast, rows: Sequence[int], compute: Compute) -
     size = net.config.output_px
     real, points = window_crops(cast.actor, rows, size)
     masks = np.stack([face_mask(p, size) for p in points])
+    skin = np.stack([color_mask(p, size) for p in points])
     if cast.actor is cast.artist:
         drawn_points, references = points, [_nearest_own(cast.actor, row) for row in rows]
     else:
@@ -71,7 +72,7 @@ def redraw(net: Intracoder, cast: Cast, rows: Sequence[int], compute: Compute) -
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
         given = _inputs(cast.artist, drawn_points[part], references[part], net.config)
-        made = generate_faces(net, cast.person, real[part], masks[part], given, compute)
+        made = generate_faces(net, cast.person, real[part], skin[part], given, compute)
         generated.append(made[0])
         alpha.append(made[1])
     return Redrawn(
@@ -123,4 +124,4 @@ def _inputs(
         decoder_planes(likeness, p, rows if config.reference else None, size, geometry=config.geometry).planes
         for p, rows in zip(points, references, strict=True)
     ]
-    return DecoderInput(np.stack(planes), np.stack([face_mask(p, size) for p in points]))
+    return DecoderInput(np.stack(planes), np.stack([color_mask(p, size) for p in points]))
