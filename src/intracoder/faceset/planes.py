@@ -72,4 +72,4 @@ def face_mask(points: Points, size: int) -> Mask:
 
 def color_mask(points: Points, size: int) -> Mask:
     """Where colour is measured: bare skin; a little of the whole face, should none of it be seen."""
-    return np.maximum(skin_mask(points, size), 0.05 * face_mask(points, size))
+    return np.asarray(np.maximum(skin_mask(points, size), 0.05 * face_mask(points, size)), dtype=np.float32)
