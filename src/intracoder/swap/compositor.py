@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from intracoder.config import RenderConfig
 from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
 from intracoder.ops.mask import combine_alpha, hull_mask, skin_mask
 from intracoder.ops.quality import match_sharpness
 from intracoder.protocols import Blender, ColorMatcher, Enhancer, Segmenter, Swapper
-from intracoder.records import Affine, Crops, Frame, Image, Mask, PlannedFace
+from intracoder.records import Affine, Crops, Frame, Image, PlannedFace
+
+_Crop: TypeAlias = UInt8[np.ndarray, "s s 3"]
+_GrownCrop: TypeAlias = UInt8[np.ndarray, "z z 3"]
+_CropMask: TypeAlias = Float32[np.ndarray, "s s"]
+_GrownMask: TypeAlias = Float32[np.ndarray, "z z"]
 
 TEMPLATE = "wide"
 TARGET_SLACK = 1.02
@@ -32,19 +39,19 @@ class FrameStages:
 
     frame: Frame
     planned: PlannedFace
-    crop: Image
+    crop: _GrownCrop
     """The target in the window, z px."""
-    swapped: Image
+    swapped: _Crop
     """As the intracoder draws it, s px."""
-    matched: Image
+    matched: _Crop
     """In the target's colours, s px."""
-    enhanced: Image
+    enhanced: _GrownCrop
     """Enlarged and corrected by the second network, z px."""
-    sharpened: Image
+    sharpened: _GrownCrop
     """Brought to the target's sharpness and noise, z px."""
-    alpha: Mask
+    alpha: _GrownMask
     """z px."""
-    blended: Image
+    blended: _GrownCrop
     """Laid over ``crop``, z px."""
     composite: Image
     """The whole frame."""
@@ -103,8 +110,8 @@ class Compositor:
         frame: Frame,
         planned: PlannedFace,
         frame_to_crop: Affine,
-        pictures: tuple[Image, Image, Image, Image],
-        mask: Mask,
+        pictures: tuple[_GrownCrop, _Crop, _Crop, _GrownCrop],
+        mask: _CropMask,
     ) -> FrameStages:
         """Alpha, sharpness, blend, and the way back into the frame."""
         crop, swapped, matched, enhanced = pictures
@@ -126,7 +133,9 @@ class Compositor:
             composite=put_back(frame.pixels, crop, blended, alpha, frame_to_crop),
         )
 
-    def _alpha(self, frame: Frame, planned: PlannedFace, frame_to_crop: Affine, predicted: Mask, size: int) -> Mask:
+    def _alpha(
+        self, frame: Frame, planned: PlannedFace, frame_to_crop: Affine, predicted: _CropMask, size: int
+    ) -> _GrownMask:
         """Hull of both faces x the network's mask x the person without hands, feathered."""
         feather_px = self._config.feather * size
         scale = self._config.mask_scale
@@ -134,11 +143,11 @@ class Compositor:
             hull_mask(transform_points(points, frame_to_crop)[:, :2], size, size, scale=s, feather_px=feather_px)
             for points, s in ((planned.swapped_points, scale), (planned.target_points, scale * TARGET_SLACK))
         ]
-        predicted = cv2.resize(predicted, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+        grown = cv2.resize(predicted, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         person, hand = self._visible(frame, frame_to_crop, size)
-        return combine_alpha(np.minimum(*hulls), predicted, person, hand, feather_px=feather_px / 4)
+        return combine_alpha(np.minimum(*hulls), grown, person, hand, feather_px=feather_px / 4)
 
-    def _visible(self, frame: Frame, frame_to_crop: Affine, size: int) -> tuple[Mask, Mask]:
+    def _visible(self, frame: Frame, frame_to_crop: Affine, size: int) -> tuple[_GrownMask, _GrownMask]:
         """Person and hand masks of the crop, found in a wider picture around it."""
         middle = (size - 1) / 2
         zoom = 1 / SURROUNDINGS
@@ -151,7 +160,7 @@ class Compositor:
         return np.clip(person, 0, 1), np.clip(hand, 0, 1)
 
 
-def put_back(pixels: Image, crop: Image, blended: Image, alpha: Mask, frame_to_crop: Affine) -> Image:
+def put_back(pixels: Image, crop: _Crop, blended: _Crop, alpha: _CropMask, frame_to_crop: Affine) -> Image:
     """The frame with a changed crop in it.
 
     Deep inside alpha the frame is replaced. Towards the edge the *change* is added to it, so that the background keeps
@@ -174,7 +183,7 @@ def put_back(pixels: Image, crop: Image, blended: Image, alpha: Mask, frame_to_c
     composite = pixels.copy()
     if not len(rows):
         return composite
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     shifted = frame_to_crop.copy()
     shifted[:, 2] += frame_to_crop[:, :2] @ np.array([left, top], dtype=np.float64)
     part = (bottom - top, right - left)
