@@ -176,12 +176,15 @@ def _open_journal(job: RenderJob) -> _Journal:
         journal = _Journal(
             path=path, key=data["key"], record_id=uuid.UUID(data["record_id"]), segments=list(data["segments"])
         )
-        whole = []
+        whole, count = [], 0
         for number, segment in enumerate(journal.segments):
             file = job.folder / f"{number:06d}.mp4"
             if segment["file"] != file.name or not file.is_file() or _sha256(file) != segment["sha256"]:
                 break
-            _ = [_report(row) for row in _rows(segment)]
+            rows = [_report(row).frame_index for row in _rows(segment)]
+            if not rows or rows != list(range(count, count + len(rows))):
+                raise ValueError(f"{path}: segment {number}: expected rows from frame {count} on")  # noqa: TRY301
+            count += len(rows)
             whole.append(segment)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole, journal = [], fresh  # none yet, or not ours: nothing in it is worth an error, it is rendered anew
