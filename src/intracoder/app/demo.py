@@ -159,9 +159,9 @@ def _side_by_side(target: Path, source: Path, output: Path, info: MediaInfo) -> 
     from intracoder.media.reader import read_frames
 
     sources = _endless(source, info)
-    for original, donor, swapped in zip(read_frames(target), sources, read_frames(output), strict=False):
+    for original, learned_from, swapped in zip(read_frames(target), sources, read_frames(output), strict=False):
         height, width = original.pixels.shape[:2]
-        panels = [original.pixels, donor, swapped.pixels[:height, :width]]
+        panels = [original.pixels, learned_from, swapped.pixels[:height, :width]]
         yield Frame(pixels=np.concatenate(panels, axis=1), index=original.index, pts=original.pts)
 
 
