@@ -88,10 +88,23 @@ def train(
         raise ConsentError("training: expected consent for the source, got none")
     if not target_sets:
         raise ConfigError("training: expected at least one target face set beside the source's, got none")
-    people = [FaceSet.open(folder).person_frames() for folder in (source_set, *target_sets)]
+    sets = [FaceSet.open(folder) for folder in (source_set, *target_sets)]
+    _check_one_person(sets[0])
     keep_grants(grants, model)
-    train_intracoder(people, model, config.train, progress=progress)
+    train_intracoder([found.person_frames() for found in sets], model, config.train, progress=progress)
     train_second(model, config, progress=progress)
+
+
+def _check_one_person(source: FaceSet) -> None:
+    """ConsentError, naming the crop, where the source's set holds somebody whom its consent does not name."""
+    import numpy as np
+
+    from intracoder.faceset.curate import centroid
+    from intracoder.provenance.consent import check_same_person
+
+    kept = [(entry.aligned.face.embedding, entry.file) for entry in source.kept()]
+    known = [(embedding, str(source.folder / "crops" / str(file))) for embedding, file in kept if embedding is not None]
+    check_same_person(centroid(source), np.stack([e for e, _ in known]), [name for _, name in known])
 
 
 def train_second(model: Path, config: RunConfig, *, progress: Progress = silent) -> None:
