@@ -133,12 +133,12 @@ class TrainConfig:
 class RenderConfig:
     """Putting the swapped face into the frames."""
 
-    color: Literal["none", "reinhard", "skin", "learned"] = "learned"
+    color: Literal["none", "reinhard", "skin", "learned"] = "skin"
     """How the face takes the target's colours."""
     blend: Literal["feather", "poisson", "multiband"] = "multiband"
     """How the face is laid over the frame."""
-    mask_scale: float = 0.92
-    """Size of the landmark hull that may be replaced; 1 reaches the whole outline."""
+    mask_scale: float = 1.0
+    """Size of the landmark hull that may be replaced; 1 reaches the whole outline, less keeps the target's jaw."""
     feather: float = 0.04
     """Width of the alpha edge, fraction of the crop side."""
     sharpness: bool = True

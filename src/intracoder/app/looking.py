@@ -16,6 +16,9 @@ from intracoder.protocols import Progress, silent
 if TYPE_CHECKING:
     from intracoder.records import Image
 
+LABEL_BAND = 0.16
+"""Height of the band below a figure / its shorter side; the label with its margin fits in."""
+
 
 def faces(clip: Path, sheet: Path, *, config: RunConfig, progress: Progress = silent) -> list[dict[str, object]]:
     """Draws the numbered contact sheet of who is in a clip, and says the same as a list."""
@@ -84,7 +87,12 @@ def explain(
 
 
 def publish_picture(image: Image, picture: Path, model: Path, target: Path, *, use: str) -> None:
-    """Writes a picture that shows swapped faces: labelled, marked and signed like every output."""
+    """Writes a figure that shows swapped faces: labelled, marked and signed like every output.
+
+    A white band is added below, where the label covers nothing.
+    """
+    import numpy as np
+
     from intracoder.media.writer import write_image
     from intracoder.nets.model_card import model_sha256
     from intracoder.provenance.guard import ContentGuard
@@ -94,7 +102,9 @@ def publish_picture(image: Image, picture: Path, model: Path, target: Path, *, u
     picture.parent.mkdir(parents=True, exist_ok=True)
     marker = Marker(grants, ContentGuard(), target, model_sha256=model_sha256(model), is_still=True)
     unsigned = new_beside(picture)
-    write_image(unsigned, marker.mark_frame(image), comment=marker.container_tags()["comment"])
+    band = round(LABEL_BAND * min(image.shape[:2]))
+    framed = np.pad(image, ((0, band), (0, 0), (0, 0)), constant_values=255)
+    write_image(unsigned, marker.mark_frame(framed), comment=marker.container_tags()["comment"])
     marker.finish(unsigned, picture)
 
 

@@ -37,6 +37,8 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
     config, project = request.config, request.project_folder()
     seconds: dict[str, float] = {}
     grants = source_grants(request.sources, use=request.use, consent=request.consent)
+    for grant in grants:
+        log.info("consent: %s, %s, for %s, record %s", grant.identity, grant.basis, request.use, grant.record_sha256)
     info = fitting_output(request.target, request.output)
     if not info.is_still:
         check_output(request.output, audio_from=None if request.target.is_dir() else request.target)
@@ -59,7 +61,9 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
         )
     with _timed(seconds, "curate"):
         for made in (source, target):
-            for warning in curate(made.folder, config=config, progress=progress).warnings:
+            curated = curate(made.folder, config=config, progress=progress)
+            log.info("%s: %d faces kept, dropped %s", made.info.person, curated.kept, dict(curated.dropped))
+            for warning in curated.warnings:
                 log.warning("%s: %s", made.info.person, warning)
     with _timed(seconds, "train"):
         train(source_set, [target_set], project / "model", config=config, grants=grants, progress=progress)
@@ -76,6 +80,7 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
     )
     report = dataclasses.replace(report, stage_seconds={**seconds, **report.stage_seconds})
     save_report(report, report_path(request.output))
+    log.info("%s: frames %s, record %s", request.output, report.counts(), report.record_id)
     log.info("%s: %s", request.output, ", ".join(f"{k} {v:.1f} s" for k, v in report.stage_seconds.items()))
     return report
 

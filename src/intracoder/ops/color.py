@@ -159,9 +159,11 @@ class SkinMatcher:
 
     deviation_min: float = 0.5
     """Least factor on the deviation."""
+    deviation_slack: float = 1.25
+    """How much more deviation than the reference's is let pass: faces differ by as much in the same light."""
     weight: float = 1.0
     """How much of the low-frequency difference is transferred, 0..1."""
-    sigma: float = 0.3
+    sigma: float = 0.35
     """Width of the low-pass, in units of the square root of the common mask's area."""
 
     def match(self, image: Image, reference: Image, image_mask: Mask, reference_mask: Mask) -> Image:
@@ -171,7 +173,8 @@ class SkinMatcher:
         lab, wanted = _lit_alike(image, reference, image_mask, reference_mask), rgb_to_lab(reference)
         mean, deviation = masked_statistics(lab, image_mask)
         wanted_mean, wanted_deviation = masked_statistics(wanted, reference_mask)
-        ratio = np.clip((wanted_deviation + 1e-3) / (deviation + 1e-3), self.deviation_min, 1.0)
+        allowed = self.deviation_slack * wanted_deviation
+        ratio = np.clip((allowed + 1e-3) / (deviation + 1e-3), self.deviation_min, 1.0)
         lab = ((lab - mean) * ratio + wanted_mean).astype(np.float32)
         common = np.minimum(image_mask, reference_mask)
         area = float(common.sum())
