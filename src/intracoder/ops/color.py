@@ -159,7 +159,7 @@ class SkinMatcher:
 
     deviation_min: float = 0.5
     """Least factor on the deviation."""
-    deviation_slack: float = 1.25
+    deviation_slack: float = 1.5
     """How much more deviation than the reference's is let pass: faces differ by as much in the same light."""
     weight: float = 1.0
     """How much of the low-frequency difference is transferred, 0..1."""
