@@ -28,13 +28,18 @@ __all__ = ["PAYLOAD_BYTES", "Residual", "TileMark", "strength_for"]
 _STRENGTH_720 = 0.41
 _SIZE_EXPONENT = 1.57
 _STRENGTH_MIN, _STRENGTH_MAX = 0.30, 1.0
+_PROMISED_LINES = 360
+_STRENGTH_SMALL = 0.6
+"""Under _PROMISED_LINES nothing is promised after re-encoding, and full strength shows as grain on plain walls."""
 _FLAT_LEVELS, _LEVELS_PER_ACTIVITY, _MOST_LEVELS = 0.7, 0.55, 4.5
 _EDGE_LEVELS = 8.0
 """A step counts as this much activity at most: beside a hard edge the flat side shows what it is given."""
 
 
 def strength_for(height: int, width: int) -> float:
-    """Strength of the mark by the frame's shorter side: 0.41 at 720, 0.70 at 512, 1.0 from 407 lines down."""
+    """Strength of the mark by the frame's shorter side: 0.41 at 720, 0.70 at 512, 1.0 from 407 to 360, then 0.6."""
+    if min(height, width) < _PROMISED_LINES:
+        return _STRENGTH_SMALL
     strength = _STRENGTH_720 * (720 / min(height, width)) ** _SIZE_EXPONENT
     return float(np.clip(strength, _STRENGTH_MIN, _STRENGTH_MAX))
 

@@ -328,7 +328,7 @@ class Searcher:
         surface = fft.irfft2(plane, s=(grid, grid)).reshape(len(spectra), -1) * np.float32(grid * grid / 2)
         deviation = np.sqrt((np.abs(spectra) ** 2).sum(axis=1) / 2)
         where = surface.argmax(axis=1)
-        return (surface[np.arange(len(where)), where] / deviation).astype(np.float32), where
+        return (surface[np.arange(len(where)), where] / np.maximum(deviation, 1e-12)).astype(np.float32), where
 
     def _flatten(self, spectra: Complex64[np.ndarray, "g m"], index: Int64[np.ndarray, "m"]) -> np.ndarray:
         """Brings every ring to one level and cuts outliers; uses sizes only, never phases, as the bound demands."""
@@ -353,7 +353,9 @@ class Searcher:
         sync = carrier.sync
         if grid == 1:
             matched = (flat[sync] * np.conj(carrier.phasor[sync])).real.sum()
-            z_score = float(matched / math.sqrt(float((np.abs(flat[sync]) ** 2).sum()) / 2))
+            power = float((np.abs(flat[sync]) ** 2).sum())
+            # a picture without any texture has no spectrum to match
+            z_score = float(matched) / math.sqrt(power / 2) if power > 0 else 0.0
             return _Match(geometry=geometry, z_score=z_score, spectrum=flat)
         (best,), (where,) = self._surfaces(spectrum[None, sync], sync, grid)
         shift = carrier.fx * (where // grid) + carrier.fy * (where % grid)
