@@ -119,6 +119,23 @@ def test_a_swap_without_consent_is_refused_and_says_how_to_make_it(place, tmp_pa
 
 
 @pytest.mark.usefixtures("swapped")
+def test_a_place_that_cannot_be_written_is_one_line(place, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    out = tmp_path / "file" / "out.mp4"
+    run = place.run("swap", "--source", place.source, "--target", place.target, "--out", out, "--quiet")
+    assert run.code == 1
+    assert "file" in run.error_line()
+
+
+@pytest.mark.usefixtures("swapped")
+def test_a_refused_swap_leaves_no_folder(place, tmp_path):
+    (tmp_path / "empty").mkdir()
+    run = place.run("swap", "--source", place.source, "--target", tmp_path / "empty", "--out", tmp_path / "out.mp4")
+    assert run.code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+@pytest.mark.usefixtures("swapped")
 def test_a_text_named_mp4_fails_in_one_line_and_leaves_no_output(place, tmp_path):
     text = tmp_path / "notes.mp4"
     text.write_text("this is no clip\n" * 50, encoding="utf-8")

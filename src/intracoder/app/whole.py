@@ -37,11 +37,11 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
     config, project = request.config, request.project_folder()
     seconds: dict[str, float] = {}
     grants = source_grants(request.sources, use=request.use, consent=request.consent)
-    for grant in grants:
-        log.info("consent: %s, %s, for %s, record %s", grant.identity, grant.basis, request.use, grant.record_sha256)
     info = fitting_output(request.target, request.output)
     if not info.is_still:
         check_output(request.output, audio_from=None if request.target.is_dir() else request.target)
+    for grant in grants:
+        log.info("consent: %s, %s, for %s, record %s", grant.identity, grant.basis, request.use, grant.record_sha256)
     guard = guard or ContentGuard()
     with _timed(seconds, "guard"):
         guard.check_files([request.target, *request.sources], progress)

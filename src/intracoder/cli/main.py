@@ -36,6 +36,10 @@ def main() -> int:
     except IntracoderError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        # what the library could not name better: a folder that can't be made, a disk that is full
+        print(f"error: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        return IntracoderError.exit_code
     except KeyboardInterrupt:
         print("stopped; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from intracoder.protocols import Progress, silent
@@ -81,7 +81,7 @@ def logged(path: Path | None) -> Iterator[None]:
     handlers[0].setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers.append(logging.FileHandler(path, encoding="utf-8", delay=True))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for handler in handlers:
         root.addHandler(handler)
@@ -91,6 +91,9 @@ def logged(path: Path | None) -> Iterator[None]:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+        if path is not None and not path.exists():
+            with suppress(OSError):  # a command that was refused before it did anything leaves no folder
+                path.parent.rmdir()
 
 
 def say(data: object, text: str, *, as_json: bool) -> None:
