@@ -3,6 +3,7 @@ import pytest
 from face_shapes import rotation
 
 from intracoder.records import HeadFit
+from intracoder.swap import motion
 from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows
 
 
@@ -33,3 +34,14 @@ def test_smoothed_heads_are_rotations_and_keep_a_steady_turn():
         assert head.rotation == pytest.approx(was.rotation, abs=2e-3)
         assert head.scale == pytest.approx(was.scale, rel=1e-3)
         assert head.translation == pytest.approx(was.translation, abs=1e-6)
+
+
+def test_smoothing_piece_by_piece_equals_smoothing_whole_shots():
+    rows = np.random.default_rng(3).normal(size=(90, 4))
+    times, bounds = np.arange(90), [(0, 33), (33, 90)]
+    whole = motion.steady_rows(rows, times, bounds, 5)
+    pieces = []
+    for inner, outer in motion.stretches(bounds, 20, margin=5):
+        part = motion.steady_rows(rows[outer], times[outer], [(0, outer.stop - outer.start)], 5)
+        pieces.append(part[inner.start - outer.start : inner.stop - outer.start])
+    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +23,14 @@ def shot_bounds(times: Int64[np.ndarray, "n"], cuts: Sequence[int], *, max_gap: 
     shots = np.searchsorted(np.sort(np.array(cuts, dtype=np.int64)), times, side="right")
     breaks = np.flatnonzero((np.diff(shots) != 0) | (np.diff(times) > max_gap + 1)) + 1
     return list(pairwise([0, *breaks.tolist(), len(times)]))
+
+
+def stretches(bounds: Sequence[tuple[int, int]], length: int, *, margin: int) -> Iterator[tuple[slice, slice]]:
+    """Shots cut into pieces of ``length``, each with the range around it that smoothing it has to see."""
+    for first, last in bounds:
+        for start in range(first, last, length):
+            stop = min(start + length, last)
+            yield slice(start, stop), slice(max(first, start - margin), min(last, stop + margin))
 
 
 def steady_rows(

@@ -21,8 +21,8 @@ from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
 from intracoder.ops.expression import neutral_shape
 from intracoder.ops.geometry import align_track, compose, posed, transform_points, unposed
-from intracoder.records import Affine, AlignedFace, Blendshapes, Crops, FaceTrack, Masks, PlannedFace
-from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows
+from intracoder.records import Affine, AlignedFace, Blendshapes, Crops, FaceTrack, Masks, PlannedFace, Points, Shape
+from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows, stretches
 
 TEMPLATE: Final = "wide"
 CROP_SMOOTH_FRAMES: Final = 9
@@ -31,6 +31,8 @@ EXPRESSION_SMOOTH_FRAMES: Final = 5
 """A blink lasts about as long, and a local quadratic keeps it."""
 SWITCH_COST: Final = 1.0
 """What a change of reference must gain over time, in squared feature units."""
+STRETCH_FRAMES: Final = 500
+"""Frames planned at a time, which bounds the memory of a long clip."""
 BATCH: Final = 16
 DETAIL: Final = 1
 
@@ -107,23 +109,38 @@ class IntracoderSwapper:
             return ()
         times = np.array([a.face.frame_index for a in aligned], dtype=np.int64)
         bounds = shot_bounds(times, track.cuts, max_gap=CROP_SMOOTH_FRAMES // 2)
-        shapes = np.stack([unposed(_points(a), a.head) for a in aligned])
-        neutral = neutral_shape(self._basis, shapes, np.stack([_blendshapes(a) for a in aligned]))
-        steady = steady_rows(shapes.reshape(len(aligned), -1), times, bounds, EXPRESSION_SMOOTH_FRAMES)
+        neutral = self._resting(aligned)
         heads = steady_heads([a.head for a in aligned], times, bounds, HEAD_SMOOTH_FRAMES)
-        worn = self._likeness.wearing(steady.reshape(shapes.shape), neutral)
-        rows = self._references(shape_features(worn, heads), [start for start, _ in bounds])
+        swapped: list[Points] = []
+        features = []
+        for inner, outer in stretches(bounds, STRETCH_FRAMES, margin=EXPRESSION_SMOOTH_FRAMES):
+            shapes = np.stack([unposed(_points(a), a.head) for a in aligned[outer]])
+            rows = shapes.reshape(len(shapes), -1)
+            steady = steady_rows(rows, times[outer], [(0, len(rows))], EXPRESSION_SMOOTH_FRAMES)
+            part = steady[inner.start - outer.start : inner.stop - outer.start]
+            worn = self._likeness.wearing(part.reshape(-1, *shapes.shape[1:]), neutral)
+            features.append(shape_features(worn, heads[inner]))
+            swapped += [posed(shape, head) for shape, head in zip(worn, heads[inner], strict=True)]
+        references = self._references(np.concatenate(features), [start for start, _ in bounds])
         return tuple(
             PlannedParts(
                 frame_index=a.face.frame_index,
                 frame_to_crop=a.frame_to_crop,
                 target_points=_points(a),
-                swapped_points=posed(shape, head),
+                swapped_points=points,
                 reference_index=None if parts is None else parts.face,
                 parts=parts,
             )
-            for a, shape, head, parts in zip(aligned, worn, heads, rows, strict=True)
+            for a, points, parts in zip(aligned, swapped, references, strict=True)
         )
+
+    def _resting(self, aligned: Sequence[AlignedFace]) -> Shape:
+        """The target's neutral face, from means: a long clip's shapes are never held all at once."""
+        shape = np.zeros((len(_points(aligned[0])), 3))
+        for one in aligned:
+            shape += unposed(_points(one), one.head) / len(aligned)
+        scores = np.stack([_blendshapes(one) for one in aligned]).mean(axis=0, keepdims=True)
+        return neutral_shape(self._basis, shape[None], scores)
 
     def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
         """Swapped crops, in the target's colours, and the network's own face masks, 0..1, at ``crop_px``."""
