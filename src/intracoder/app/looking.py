@@ -139,10 +139,7 @@ def show_model(model: Path) -> str:
 
 
 def doctor() -> dict[str, object]:
-    """What this machine can do, what is missing, and how long the default job will take.
-
-    Measures one second of training-like work, so that the estimate is this machine's own.
-    """
+    """What this machine has, what is missing, and how fast the encoder runs here, measured for a second."""
     import os
     import platform
     import time
@@ -180,5 +177,5 @@ def doctor() -> dict[str, object]:
         "encoder_faces_per_s": round(rate),
         "weights_checked": len(verify_weights()),
         "packages": packages,
-        "default_job": "3 min training, 45 s second network, and about 1 s for each 10 frames of source and target",
+        "default_budgets": "3 min training, 45 s second network; extraction and rendering come on top",
     }

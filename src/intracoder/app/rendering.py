@@ -47,7 +47,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
         config: The ``render`` part, and where the networks run.
         use: What the output is for.
         work: Folder for unfinished pieces; beside the face set by default.
-        guard: For tests; the shipped one by default.
+        guard: One that has checked the target; without, a new one checks it before any work.
         progress: Told of frames and of finishing.
 
     Raises:
@@ -68,15 +68,18 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     if not info.is_still:
         check_output(output, audio_from=None if target.is_dir() else target)
     started = time.monotonic()
-    guard = guard or ContentGuard()
+    if guard is None:
+        guard = ContentGuard()
+        guard.check_file(target)
     options = config.train
+    digest = model_sha256(model)
     swapper = IntracoderSwapper(model, device=options.device, precision=options.precision, threads=options.threads)
     job = render_job(swapper, model, target, target_set, work or target_set.parent / "render", config)
     marker = Marker(
         grants,
         guard,
         target,
-        model_sha256=model_sha256(model),
+        model_sha256=digest,
         is_still=info.is_still,
         label=config.render.label,
         disclosure=config.render.disclosure,
@@ -97,7 +100,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
         stage_seconds={"render": rendered - started, "finish": time.monotonic() - rendered},
         output_sha256=marked.sha256,
         package_version=__version__,
-        model_sha256=model_sha256(model),
+        model_sha256=digest,
         record_id=marked.record_id,
     )
     save_report(report, report_path(output))
