@@ -2,17 +2,21 @@ import itertools
 
 import numpy as np
 import pytest
-from face_shapes import crop_points
+from face_shapes import canonical_shape, crop_points
 
 from intracoder.errors import FaceSetError
 from intracoder.faceset.likeness import (
-    EYE_CORNERS,
+    Performance,
+    RestingHead,
     feature_distances,
+    find_rest,
     make_likeness,
     measure_performance,
     steady_choice,
 )
 from intracoder.faceset.person import PersonFrames
+from intracoder.ops.expression import ShapeBasis
+from intracoder.ops.geometry import posed
 
 
 def frames(count=5, **changes):
@@ -25,6 +29,12 @@ def frames(count=5, **changes):
         "clip_indices": np.zeros(count, np.int64),
     }
     return PersonFrames(**(values | changes))
+
+
+def resting(shape=None):
+    return RestingHead(
+        shape=canonical_shape() if shape is None else shape, basis=ShapeBasis(directions=np.zeros((52, 478, 3)))
+    )
 
 
 def cost(distances, choice, switch_cost, starts):
@@ -49,7 +59,7 @@ def test_a_choice_does_not_flicker_between_equals():
 
 
 def test_a_frame_is_nearest_to_itself_and_then_to_its_neighbours_in_pose():
-    likeness = make_likeness(frames(), np.zeros((478, 3)))
+    likeness = make_likeness(frames(), resting())
     distances = feature_distances(likeness.features, likeness.features)
     order = distances.argsort(axis=1)
     assert order[:, 0].tolist() == [0, 1, 2, 3, 4]
@@ -61,17 +71,25 @@ def test_a_performance_is_free_of_pose():
     assert np.abs(performance.shapes - performance.shapes[:1]).max() < 1e-3
 
 
-def test_another_persons_expression_is_worn_where_that_ones_eyes_are():
-    shape = measure_performance(frames().points).shapes[0]
-    smaller = make_likeness(frames(), 0.8 * shape + [3.0, 0.0, 1.0])
+def test_a_head_at_rest_is_found_in_every_pose():
+    found = find_rest(frames(9).points, np.zeros((9, 52), np.float32), resting().basis)
+    performed = found.perform(frames(9).points, np.zeros((9, 52), np.float32))
+    assert np.abs(performed.shapes - found.shape)[:, :468].max() < 0.05
+
+
+def test_another_persons_expression_is_worn_on_the_other_ones_head():
+    shape = canonical_shape()
+    smaller = make_likeness(frames(), resting(0.8 * shape + [3.0, 0.0, 1.0]))
     smile = np.stack([shape, shape])
     smile[1, 61] += [-1.0, -0.5, 0.0]
-    worn = smaller.wearing(smile, shape)
-    corners = list(EYE_CORNERS)
-    assert worn[0, corners].mean(axis=0) == pytest.approx(shape[corners].mean(axis=0))
-    assert worn[1] - worn[0] == pytest.approx(smile[1] - smile[0])
-    # the size of the face stays its own
-    assert np.ptp(worn[0], axis=0) == pytest.approx(0.8 * np.ptp(shape, axis=0))
+    heads = measure_performance(frames(2).points).heads
+    worn = smaller.wearing(Performance(heads=heads, shapes=smile), resting(shape))
+    # a head of the same proportions comes to lie exactly where the other one is, whatever it was measured in
+    for k in range(2):
+        np.testing.assert_allclose(posed(worn.shapes[k], worn.heads[k]), posed(smile[k], heads[k]), atol=1e-3)
+    # in its own measure, so that its frames can be compared
+    assert worn.shapes[0] == pytest.approx(smaller.rest.shape)
+    assert (worn.shapes[1] - worn.shapes[0])[61] == pytest.approx([-0.8, -0.4, 0.0])
 
 
 def test_arrays_that_do_not_match_are_refused():

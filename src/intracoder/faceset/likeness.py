@@ -1,20 +1,18 @@
-"""What a swap must know of a person: a neutral shape, and real frames to copy from, found by pose and expression."""
+"""What a swap must know of a person: the head at rest, and real frames to copy from, found by pose and expression."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from intracoder.faceset.person import PersonFrames
-from intracoder.ops.expression import frame_features
+from intracoder.ops.expression import ShapeBasis, frame_features, neutral_shape
 from intracoder.ops.geometry import fit_head, unposed
+from intracoder.ops.structure import combined, find_heads, lay_on, shape_from_motion
 from intracoder.records import HeadFit, Shape
-
-EYE_CORNERS: Final = (33, 133, 362, 263)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,42 +24,70 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RestingHead:
+    """One person's head with a face at rest, and how expressions move it."""
+
+    shape: Shape
+    basis: ShapeBasis
+
+    def perform(self, points: Float32[np.ndarray, "n 478 3"], blendshapes: Float32[np.ndarray, "n 52"]) -> Performance:
+        """Heads and shapes of this person's landmarks, in any pixels; NoFaceError where they are degenerate."""
+        rough = [fit_head(row) for row in points]
+        heads = find_heads(self.shape, self.basis.offset(blendshapes), points.astype(np.float64), rough)
+        shapes = np.stack([unposed(row, head) for row, head in zip(points, heads, strict=True)])
+        return Performance(heads=tuple(heads), shapes=shapes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Likeness:
     """One person, ready to be swapped in."""
 
     frames: PersonFrames
     """Real frames; what references are warped from."""
-    neutral: Shape
-    """The face at rest."""
+    rest: RestingHead
+    performance: Performance
+    """Of every frame, in its crop's pixels."""
     features: Float64[np.ndarray, "n 8"]
     """Of every frame, see ``shape_features``."""
 
-    def wearing(self, shapes: Float64[np.ndarray, "n 478 3"], neutral: Shape) -> Float64[np.ndarray, "n 478 3"]:
-        """This person's face with another's expressions, put where that one's eyes are.
+    def wearing(self, performance: Performance, other: RestingHead) -> Performance:
+        """This person's head where another's is, with that one's expressions.
 
-        Head fits depend on outline and hair, so two people's shapes don't lie alike in them; eye corners are seen
-        best and matter most. (Against the truth of three pairs, all landmarks come 4 to 9 % nearer.)
+        Against the truth of twelve synthetic pairs, all landmarks come 20 % nearer than with heads that are laid on
+        one another by single pictures' depth (3.1 to 2.5 % of the eye distance).
 
         Args:
-            shapes: The other person's face, without pose.
-            neutral: The same at rest.
+            performance: The other person's.
+            other: The same person at rest.
         """
-        corners = list(EYE_CORNERS)
-        moved = self.neutral + (neutral[corners] - self.neutral[corners]).mean(axis=0)
-        return np.asarray(moved + (shapes - neutral))
+        laid = lay_on(self.rest.shape, other.shape)
+        moved = (performance.shapes - other.shape) @ laid.rotation / laid.scale
+        heads = tuple(combined(head, laid) for head in performance.heads)
+        return Performance(heads=heads, shapes=np.asarray(self.rest.shape + moved))
 
 
 def measure_performance(points: Float32[np.ndarray, "n 478 3"]) -> Performance:
-    """Head fits and pose-free shapes of landmarks in any pixels; NoFaceError where they are degenerate."""
+    """The same of people who are not known yet, as single pictures are read; NoFaceError for degenerate ones."""
     heads = tuple(fit_head(row) for row in points)
     shapes = np.stack([unposed(row, head) for row, head in zip(points, heads, strict=True)])
     return Performance(heads=heads, shapes=shapes)
 
 
-def make_likeness(frames: PersonFrames, neutral: Shape) -> Likeness:
-    """Measures the features of a person's frames."""
-    seen = measure_performance(frames.points)
-    return Likeness(frames=frames, neutral=neutral, features=shape_features(seen.shapes, seen.heads))
+def find_rest(
+    points: Float32[np.ndarray, "n 478 3"], blendshapes: Float32[np.ndarray, "n 52"], basis: ShapeBasis
+) -> RestingHead:
+    """A person's head at rest, from frames in which it turns and speaks."""
+    seen = measure_performance(points)
+    read = neutral_shape(basis, seen.shapes, blendshapes)
+    shape = shape_from_motion(read, basis.offset(blendshapes), points.astype(np.float64), seen.heads)
+    return RestingHead(shape=shape, basis=basis)
+
+
+def make_likeness(frames: PersonFrames, rest: RestingHead) -> Likeness:
+    """Measures a person's frames."""
+    performance = rest.perform(frames.points, frames.blendshapes)
+    features = shape_features(performance.shapes, performance.heads)
+    return Likeness(frames=frames, rest=rest, performance=performance, features=features)
 
 
 def shape_features(shapes: Float64[np.ndarray, "n 478 3"], heads: Sequence[HeadFit]) -> Float64[np.ndarray, "n 8"]:

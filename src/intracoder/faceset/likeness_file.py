@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from intracoder.errors import FaceSetError, WeightsError
-from intracoder.faceset.likeness import Likeness, make_likeness
+from intracoder.faceset.likeness import Likeness, RestingHead, make_likeness
 from intracoder.faceset.person import PersonFrames
 from intracoder.media.atomic import atomic_path
 from intracoder.nets.tensor_file import Layout, read_tensors
@@ -24,7 +24,7 @@ _PERSON = {
     "blendshapes": Layout("F32", (None, 52)),
     "frame_indices": Layout("I64", (None,)),
     "clip_indices": Layout("I64", (None,)),
-    "neutral": Layout("F64", (478, 3)),
+    "rest": Layout("F64", (478, 3)),
 }
 
 
@@ -39,7 +39,7 @@ def save_likenesses(folder: Path, likenesses: Sequence[Likeness], basis: ShapeBa
             frames.blendshapes,
             frames.frame_indices,
             frames.clip_indices,
-            likeness.neutral,
+            likeness.rest.shape,
         )
         arrays |= {f"{index}.{key}": value for key, value in zip(_PERSON, values, strict=True)}
     with atomic_path(folder / LIKENESS_FILE) as path:
@@ -55,13 +55,13 @@ def load_likenesses(folder: Path, names: Sequence[str]) -> tuple[tuple[Likeness,
     arrays = read_tensors(path, layout)
     basis = ShapeBasis(directions=arrays["basis.directions"])
     try:
-        likenesses = tuple(_likeness(arrays, index, name) for index, name in enumerate(names))
+        likenesses = tuple(_likeness(arrays, index, name, basis) for index, name in enumerate(names))
     except FaceSetError as error:
         raise WeightsError(f"{path}: {error}") from error
     return likenesses, basis
 
 
-def _likeness(arrays: dict[str, np.ndarray], index: int, name: str) -> Likeness:
+def _likeness(arrays: dict[str, np.ndarray], index: int, name: str, basis: ShapeBasis) -> Likeness:
     frames = PersonFrames(
         name=name,
         crops=arrays[f"{index}.crops"],
@@ -70,4 +70,4 @@ def _likeness(arrays: dict[str, np.ndarray], index: int, name: str) -> Likeness:
         frame_indices=arrays[f"{index}.frame_indices"],
         clip_indices=arrays[f"{index}.clip_indices"],
     )
-    return make_likeness(frames, arrays[f"{index}.neutral"])
+    return make_likeness(frames, RestingHead(shape=arrays[f"{index}.rest"], basis=basis))

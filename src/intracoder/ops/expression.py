@@ -36,7 +36,7 @@ class ShapeBasis:
     directions: Float64[np.ndarray, "52 478 3"]
     """Canonical centimetres per coefficient (0..1)."""
 
-    def offset(self, blendshapes: Float32[np.ndarray, "52"]) -> Shape:
+    def offset(self, blendshapes: Float32[np.ndarray, "*n 52"]) -> Float64[np.ndarray, "*n 478 3"]:
         """Displacement of the points at these coefficients, relative to all coefficients 0."""
         return np.tensordot(blendshapes.astype(np.float64), self.directions, axes=1)
 

@@ -87,21 +87,34 @@ def fit_head(points: Points) -> HeadFit:
     return HeadFit(scale=scale, rotation=rotation, translation=translation)
 
 
-def _umeyama(
-    from_points: Float64[np.ndarray, "p d"], to_points: Float64[np.ndarray, "p d"]
+def fit_weighted(
+    from_points: Float64[np.ndarray, "p d"], to_points: Float64[np.ndarray, "p d"], weights: Float64[np.ndarray, "p"]
 ) -> tuple[float, Float64[np.ndarray, "d d"], Float64[np.ndarray, "d"]]:
-    """Scale, rotation and shift of ``to = scale * rotation @ from + shift``, least squares, no mirroring."""
-    from_mean, to_mean = from_points.mean(axis=0), to_points.mean(axis=0)
+    """Scale, rotation and shift of ``to = scale * rotation @ from + shift``, weighted least squares, no mirroring.
+
+    Raises NoFaceError where the points are not finite or all in one place.
+
+    Source: Umeyama, PAMI 1991 (see ``fit_similarity``).
+    """
+    share = weights / weights.sum()
+    from_mean, to_mean = share @ from_points, share @ to_points
     a, b = from_points - from_mean, to_points - to_mean
-    spread = float((a**2).sum())
+    spread = float(share @ (a**2).sum(axis=1))
     if not (np.isfinite(spread) and np.isfinite(b).all() and spread > 1e-12 and (b**2).sum() > 1e-12):
         raise NoFaceError("landmarks: expected at least two different, finite points for an alignment; drop this face")
-    u, singular, vt = np.linalg.svd(b.T @ a)
+    u, singular, vt = np.linalg.svd((b * share[:, None]).T @ a)
     signs = np.ones(len(singular))
     signs[-1] = np.sign(np.linalg.det(u @ vt))
     rotation = (u * signs) @ vt
     scale = float((singular * signs).sum() / spread)
     return scale, rotation, to_mean - scale * rotation @ from_mean
+
+
+def _umeyama(
+    from_points: Float64[np.ndarray, "p d"], to_points: Float64[np.ndarray, "p d"]
+) -> tuple[float, Float64[np.ndarray, "d d"], Float64[np.ndarray, "d"]]:
+    """``fit_weighted`` with all points alike."""
+    return fit_weighted(from_points, to_points, np.ones(len(from_points)))
 
 
 def unposed(points: Points, head: HeadFit) -> Shape:

@@ -32,6 +32,9 @@ EYE_RIGHT: Final = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 
 EYES: Final = (EYE_LEFT, EYE_RIGHT)
 """Lid lines, as closed outlines."""
 
+EYE_CORNERS: Final = (33, 133, 362, 263)
+"""Outer and inner corner of the left eye, inner and outer of the right."""
+
 IRIS_LEFT: Final = (468, 469, 470, 471, 472)
 IRIS_RIGHT: Final = (473, 474, 475, 476, 477)
 IRISES: Final = (IRIS_LEFT, IRIS_RIGHT)

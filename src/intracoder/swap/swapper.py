@@ -12,16 +12,15 @@ from jaxtyping import Float64, UInt8
 
 from intracoder.config import require
 from intracoder.errors import NoFaceError
-from intracoder.faceset.likeness import shape_features, steady_choice
+from intracoder.faceset.likeness import Performance, RestingHead, find_rest, shape_features, steady_choice
 from intracoder.faceset.likeness_file import load_likenesses
 from intracoder.faceset.planes import color_mask, decoder_planes
 from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import DeviceName, Precision, choose_compute
 from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
-from intracoder.ops.expression import neutral_shape
 from intracoder.ops.geometry import align_track, compose, posed, transform_points, unposed
-from intracoder.records import Affine, AlignedFace, Blendshapes, Crops, FaceTrack, Masks, PlannedFace, Points, Shape
+from intracoder.records import Affine, AlignedFace, Blendshapes, Crops, FaceTrack, HeadFit, Masks, PlannedFace, Points
 from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows, stretches
 
 TEMPLATE: Final = "wide"
@@ -33,6 +32,8 @@ SWITCH_COST: Final = 1.0
 """What a change of reference must gain over time, in squared feature units."""
 STRETCH_FRAMES: Final = 500
 """Frames planned at a time, which bounds the memory of a long clip."""
+REST_FRAMES: Final = 300
+"""Most frames that the target's head at rest is found from."""
 BATCH: Final = 16
 DETAIL: Final = 1
 
@@ -76,7 +77,7 @@ class IntracoderSwapper:
         self._detail = detail
         self._compute = choose_compute(device, precision, threads)
         self._net, self._card = read_model(model_folder, self._compute)
-        likenesses, self._basis = load_likenesses(model_folder, [person.name for person in self._card.people])
+        likenesses, _ = load_likenesses(model_folder, [person.name for person in self._card.people])
         self._person = 0 if source is None else self._card.index_of(source)
         self._likeness = likenesses[self._person]
 
@@ -109,18 +110,19 @@ class IntracoderSwapper:
             return ()
         times = np.array([a.face.frame_index for a in aligned], dtype=np.int64)
         bounds = shot_bounds(times, track.cuts, max_gap=CROP_SMOOTH_FRAMES // 2)
-        neutral = self._resting(aligned)
-        heads = steady_heads([a.head for a in aligned], times, bounds, HEAD_SMOOTH_FRAMES)
+        rest = self._resting(aligned)
+        heads = steady_heads(_heads(rest, aligned), times, bounds, HEAD_SMOOTH_FRAMES)
         swapped: list[Points] = []
         features = []
         for inner, outer in stretches(bounds, STRETCH_FRAMES, margin=EXPRESSION_SMOOTH_FRAMES):
-            shapes = np.stack([unposed(_points(a), a.head) for a in aligned[outer]])
+            pairs = zip(aligned[outer], heads[outer], strict=True)
+            shapes = np.stack([unposed(_points(a), head) for a, head in pairs])
             rows = shapes.reshape(len(shapes), -1)
             steady = steady_rows(rows, times[outer], [(0, len(rows))], EXPRESSION_SMOOTH_FRAMES)
-            part = steady[inner.start - outer.start : inner.stop - outer.start]
-            worn = self._likeness.wearing(part.reshape(-1, *shapes.shape[1:]), neutral)
-            features.append(shape_features(worn, heads[inner]))
-            swapped += [posed(shape, head) for shape, head in zip(worn, heads[inner], strict=True)]
+            part = steady[inner.start - outer.start : inner.stop - outer.start].reshape(-1, *shapes.shape[1:])
+            worn = self._likeness.wearing(Performance(heads=tuple(heads[inner]), shapes=part), rest)
+            features.append(shape_features(worn.shapes, worn.heads))
+            swapped += [posed(shape, head) for shape, head in zip(worn.shapes, worn.heads, strict=True)]
         references = self._references(np.concatenate(features), [start for start, _ in bounds])
         return tuple(
             PlannedParts(
@@ -134,13 +136,13 @@ class IntracoderSwapper:
             for a, points, parts in zip(aligned, swapped, references, strict=True)
         )
 
-    def _resting(self, aligned: Sequence[AlignedFace]) -> Shape:
-        """The target's neutral face, from means: a long clip's shapes are never held all at once."""
-        shape = np.zeros((len(_points(aligned[0])), 3))
-        for one in aligned:
-            shape += unposed(_points(one), one.head) / len(aligned)
-        scores = np.stack([_blendshapes(one) for one in aligned]).mean(axis=0, keepdims=True)
-        return neutral_shape(self._basis, shape[None], scores)
+    def _resting(self, aligned: Sequence[AlignedFace]) -> RestingHead:
+        """The target's head at rest, from frames spread over the whole track: a long clip is never held all at once."""
+        rows = np.unique(np.linspace(0, len(aligned) - 1, min(len(aligned), REST_FRAMES)).round().astype(np.int64))
+        some = [aligned[row] for row in rows]
+        return find_rest(
+            np.stack([_points(a) for a in some]), np.stack([_blendshapes(a) for a in some]), self._likeness.rest.basis
+        )
 
     def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
         """Swapped crops, in the target's colours, and the network's own face masks, 0..1, at ``crop_px``."""
@@ -190,6 +192,16 @@ class IntracoderSwapper:
         distances = part_distances(wanted, self._likeness.features)
         chosen = [steady_choice(d, SWITCH_COST, starts).tolist() for d in distances]
         return [PartRows(*rows) for rows in zip(*chosen, strict=True)]
+
+
+def _heads(rest: RestingHead, aligned: Sequence[AlignedFace]) -> list[HeadFit]:
+    """Where the target's head is in every frame."""
+    heads: list[HeadFit] = []
+    for start in range(0, len(aligned), STRETCH_FRAMES):
+        part = aligned[start : start + STRETCH_FRAMES]
+        points, blendshapes = np.stack([_points(a) for a in part]), np.stack([_blendshapes(a) for a in part])
+        heads += rest.perform(points, blendshapes).heads
+    return heads
 
 
 def _zoomed_out(detail: int) -> Affine:

@@ -20,8 +20,8 @@ from torch import Generator, Tensor
 from intracoder.errors import TrainingError
 from intracoder.faceset.likeness import (
     Likeness,
-    Performance,
     feature_distances,
+    find_rest,
     make_likeness,
     measure_performance,
     shape_features,
@@ -30,12 +30,12 @@ from intracoder.faceset.person import PersonFrames
 from intracoder.faceset.planes import MARGIN, color_mask, face_mask
 from intracoder.faceset.reference import REFERENCE_CHANNELS, PartRows, compose_reference, part_distances
 from intracoder.nets.intracoder import IntracoderConfig
-from intracoder.ops.expression import ShapeBasis, fit_shape_basis, neutral_shape
-from intracoder.ops.geometry import fit_head, posed
+from intracoder.ops.expression import ShapeBasis, fit_shape_basis
+from intracoder.ops.geometry import posed, rescale_matrix, transform_points
 from intracoder.ops.mask import weight_map
 from intracoder.ops.mesh import apply_warp, fit_square, paint_geometry, warp_field
 from intracoder.protocols import Progress, silent
-from intracoder.records import Image, Points, Shape
+from intracoder.records import Image, Points
 from intracoder.training.augment import WEIGHT_UNIT, Samples
 
 
@@ -149,8 +149,7 @@ def build_training_data(
     basis = fit_shape_basis([seen.shapes for seen in performances], [person.blendshapes for person in kept])
     size = stored_px(config)
     prepared = [
-        _Person(person, seen, neutral_shape(basis, seen.shapes, person.blendshapes), size)
-        for person, seen in zip(kept, performances, strict=True)
+        _Person(make_likeness(person, find_rest(person.points, person.blendshapes, basis)), size) for person in kept
     ]
     built: list[PersonData] = []
     total = float(sum(len(person) for person in kept))
@@ -169,14 +168,12 @@ def _tell(progress: Progress, before: float, total: float, note: str, done: int)
 class _Person:
     """A person's frames at the stored size."""
 
-    def __init__(self, frames: PersonFrames, performance: Performance, neutral: Shape, size: int) -> None:
-        self.likeness = make_likeness(frames, neutral)
-        self.performance = performance
-        self.shapes = performance.shapes
+    def __init__(self, likeness: Likeness, size: int) -> None:
+        self.likeness = likeness
+        frames = likeness.frames
         squares = [fit_square(c, p, size) for c, p in zip(frames.crops, frames.points, strict=True)]
         self.crops = [crop for crop, _ in squares]
         self.points = [points for _, points in squares]
-        self.heads = [fit_head(points) for points in self.points]
 
 
 class _Builder:
@@ -188,11 +185,12 @@ class _Builder:
         self.size = stored_px(config)
         self.others = [other for k, other in enumerate(people) if k != index]
         own = self.own.likeness
+        self.to_stored = rescale_matrix(np.eye(2, 3), "wide_margin", len(own.frames.crops[0]), "wide_margin", self.size)
         self.distances = part_distances(own.features, own.features)
         self.far_enough = usable_references(own.frames)
-        self.worn = [other.likeness.wearing(self.own.shapes, own.neutral) for other in self.others]
+        self.worn = [other.likeness.wearing(own.performance, own.rest) for other in self.others]
         self.nearest_others = [
-            feature_distances(shape_features(worn, self.own.heads), other.likeness.features).argsort(axis=1)
+            feature_distances(shape_features(worn.shapes, worn.heads), other.likeness.features).argsort(axis=1)
             for other, worn in zip(self.others, self.worn, strict=True)
         ]
 
@@ -251,7 +249,8 @@ class _Builder:
         turn = k % len(self.others)
         other, order = self.others[turn], self.nearest_others[turn][row]
         chosen = int(order[min(k // len(self.others), len(order) - 1)])
-        wanted = posed(self.worn[turn][row], self.own.heads[row])
+        worn = self.worn[turn]
+        wanted = transform_points(posed(worn.shapes[row], worn.heads[row]), self.to_stored)
         return _bent(other.crops[chosen], other.points[chosen], wanted, self.size)
 
 

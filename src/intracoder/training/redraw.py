@@ -17,7 +17,7 @@ from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import Compute
 from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig
-from intracoder.ops.geometry import fit_head, posed, rescale_matrix, transform_points, unposed, warp_to_crop
+from intracoder.ops.geometry import posed, rescale_matrix, transform_points, warp_to_crop
 from intracoder.records import Crops, Masks, Points
 from intracoder.training.dataset import usable_references
 
@@ -67,7 +67,7 @@ def redraw(net: Intracoder, cast: Cast, rows: Sequence[int], compute: Compute) -
     if cast.actor is cast.artist:
         drawn_points, references = points, [_nearest_own(cast.actor, row) for row in rows]
     else:
-        drawn_points, references = _acted(cast, points)
+        drawn_points, references = _acted(cast, points, rows)
     generated, alpha = [], []
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
@@ -96,14 +96,13 @@ def window_crops(likeness: Likeness, rows: Sequence[int], size: int) -> tuple[Cr
     return np.stack(crops), points
 
 
-def _acted(cast: Cast, points: Sequence[Points]) -> tuple[list[Points], list[PartRows]]:
+def _acted(cast: Cast, points: Sequence[Points], rows: Sequence[int]) -> tuple[list[Points], list[PartRows]]:
     """The artist's landmarks with the actor's pose and expression, and the frames most like that."""
-    heads = [fit_head(p) for p in points]
-    shapes = np.stack([unposed(p, head) for p, head in zip(points, heads, strict=True)])
-    worn = cast.artist.wearing(shapes, cast.actor.neutral)
-    distances = part_distances(shape_features(worn, heads), cast.artist.features)
-    rows = [PartRows(*(int(d[k].argmin()) for d in distances)) for k in range(len(points))]
-    return [posed(shape, head) for shape, head in zip(worn, heads, strict=True)], rows
+    acted = cast.actor.rest.perform(np.stack(points), cast.actor.frames.blendshapes[list(rows)])
+    worn = cast.artist.wearing(acted, cast.actor.rest)
+    distances = part_distances(shape_features(worn.shapes, worn.heads), cast.artist.features)
+    nearest = [PartRows(*(int(d[k].argmin()) for d in distances)) for k in range(len(points))]
+    return [posed(shape, head) for shape, head in zip(worn.shapes, worn.heads, strict=True)], nearest
 
 
 def _nearest_own(likeness: Likeness, row: int) -> PartRows:
