@@ -135,11 +135,17 @@ class RenderConfig:
 
     color: Literal["none", "reinhard", "skin", "learned"] = "skin"
     """How the face takes the target's colours."""
+    relight: float = 0.8
+    """How much of the target's light is put on the face by its shape, 0 (none) .. 1."""
+    mouth: Literal["target", "source"] = "target"
+    """Whose teeth and tongue show in an open mouth; the source's are guessed."""
     blend: Literal["feather", "poisson", "multiband"] = "multiband"
     """How the face is laid over the frame."""
     mask_scale: float = 1.0
     """Size of the landmark hull that may be replaced; 1 reaches the whole outline, less keeps the target's jaw."""
-    feather: float = 0.04
+    hairline: float = 0.86
+    """Further size of the hull's upper part; less keeps more of the target's hair and temples."""
+    feather: float = 0.1
     """Width of the alpha edge, fraction of the crop side."""
     sharpness: bool = True
     """Bring the face to the target's measured sharpness and noise."""
@@ -157,6 +163,8 @@ class RenderConfig:
     def __post_init__(self) -> None:
         """Checks ranges."""
         require(0.5 <= self.mask_scale <= 1.2, "render.mask_scale", "0.5..1.2", self.mask_scale)
+        require(0.5 <= self.hairline <= 1.2, "render.hairline", "0.5..1.2", self.hairline)
+        require(0 <= self.relight <= 1, "render.relight", "0..1", self.relight)
         require(0 <= self.feather <= 0.2, "render.feather", "0..0.2", self.feather)
         require(self.min_face_px >= 8, "render.min_face_px", "at least 8", self.min_face_px)
         require(self.segment_frames >= 2, "render.segment_frames", "at least 2", self.segment_frames)

@@ -194,7 +194,7 @@ def test_a_batch_goes_through_every_stage_in_its_order():
 
 def test_the_face_is_replaced_in_the_middle_and_the_frame_kept_around_it():
     frame, plan = frame_with_face(0)
-    (stages,) = made_compositor().compose([frame], [plan])
+    (stages,) = made_compositor(relight=0.0, feather=0.04).compose([frame], [plan])
     x, y = np.rint(plan.target_points[1, :2]).astype(int)
     np.testing.assert_array_equal(stages.composite[y - 5 : y + 5, x - 5 : x + 5], 200)
     changed = np.argwhere((stages.composite != frame.pixels).any(axis=2))
@@ -211,6 +211,60 @@ def test_what_stands_before_the_face_stays(seen):
     (stages,) = made_compositor(**seen).compose([frame], [plan])
     assert stages.alpha.max() == 0
     np.testing.assert_array_equal(stages.composite, frame.pixels)
+
+
+def test_the_targets_light_is_put_on_the_face_by_its_shape():
+    frame, plan = frame_with_face(0)
+    sideways = np.linspace(90, 190, frame.pixels.shape[1]).astype(np.uint8)[None, :, None]
+    frame = Frame(pixels=np.ascontiguousarray(np.broadcast_to(sideways, frame.pixels.shape)), index=0, pts=0)
+    lit, plain = (made_compositor(relight=r).compose([frame], [plan])[0].matched for r in (1.0, 0.0))
+    np.testing.assert_array_equal(plain, 200)
+    cheeks = lit[30:36, 16:24].mean(), lit[30:36, 40:48].mean()
+    assert cheeks[1] > cheeks[0] + 20
+
+
+def open_mouthed(plan, opening_px=12.0):
+    points = plan.target_points.copy()
+    points[[87, 14, 317, 178, 402, 88, 318], 1] += opening_px
+    return PlannedFace(
+        frame_index=0,
+        frame_to_crop=plan.frame_to_crop,
+        target_points=points,
+        swapped_points=points,
+        reference_index=None,
+    )
+
+
+@pytest.mark.parametrize("mouth", ["target", "source"])
+def test_an_open_mouth_shows_whose_teeth_were_asked_for(mouth):
+    frame, plan = frame_with_face(0)
+    plan = open_mouthed(plan)
+    x, y = np.rint(plan.target_points[[13, 14], :2].mean(axis=0)).astype(int)
+    frame.pixels[y - 5 : y + 6, x - 8 : x + 9] = [20, 240, 60]
+    (stages,) = made_compositor(relight=0.0, mouth=mouth).compose([frame], [plan])
+    shown = stages.composite[y - 1 : y + 2, x - 2 : x + 3].astype(int)
+    expected = [20, 240, 60] if mouth == "target" else [200, 200, 200]
+    assert np.abs(shown - expected).max() < 12
+    chin = np.rint(plan.target_points[152, :2]).astype(int)  # below the opening nothing of the target's shows
+    assert np.abs(stages.composite[chin[1] - 9, chin[0]].astype(int) - 200).max() < 6
+
+
+def test_a_closed_mouth_shows_nothing_of_the_target():
+    frame, plan = frame_with_face(0)
+    frame.pixels[...] = [20, 240, 60]
+    (stages,) = made_compositor(relight=0.0).compose([frame], [plan])
+    x, y = np.rint(plan.target_points[13, :2]).astype(int)
+    assert np.abs(stages.composite[y, x].astype(int) - 200).max() < 60
+
+
+def test_hair_and_temples_stay_with_the_target_and_the_jaw_does_not():
+    frame, plan = frame_with_face(0)
+    all_of_it, less = (made_compositor(hairline=h).compose([frame], [plan])[0].alpha for h in (1.0, 0.8))
+    middle = len(all_of_it) // 2
+    assert less[:middle].sum() < 0.8 * all_of_it[:middle].sum()
+    chin = transform_points(plan.target_points, plan.frame_to_crop)[152] * 2
+    row = int(chin[1]) - 6
+    assert less[row].sum() == pytest.approx(all_of_it[row].sum(), rel=0.02)
 
 
 def test_mask_scale_makes_the_replaced_part_smaller():

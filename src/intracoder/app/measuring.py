@@ -145,7 +145,9 @@ def _learning(config: RunConfig) -> tuple[CallableMethod, CallableMethod]:
     seed_config = dataclasses.replace(
         config,
         train=dataclasses.replace(config.train, plain=True),
-        render=dataclasses.replace(config.render, color="reinhard", blend="poisson", sharpness=False),
+        render=dataclasses.replace(
+            config.render, color="reinhard", blend="poisson", sharpness=False, relight=0.0, mouth="source"
+        ),
     )
 
     def ours(job: SwapJob, progress: Progress) -> Clip:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, UInt8
 
 from intracoder.records import Image, Mask
 
@@ -44,7 +44,7 @@ def lab_ruderman_to_rgb(lab: Float64[np.ndarray, "h w 3"]) -> Image:
     # over 1e2 the light is far past white already: the bound only keeps extreme statistics from overflowing
     lms = 10.0 ** np.minimum(lab @ np.linalg.inv(_LMS_TO_LAB).T, 2.0)
     linear = np.clip(lms @ np.linalg.inv(_RGB_TO_LMS).T, 0.0, 1.0)
-    return _to_image(_encoded(linear) * 255.0)
+    return _to_image(encoded(linear) * 255.0)
 
 
 def delta_e2000(lab_a: Float[np.ndarray, "*d 3"], lab_b: Float[np.ndarray, "*d 3"]) -> Float64[np.ndarray, "*d"]:
@@ -163,7 +163,7 @@ class SkinMatcher:
     """How much more deviation than the reference's is let pass: faces differ by as much in the same light."""
     weight: float = 1.0
     """How much of the low-frequency difference is transferred, 0..1."""
-    sigma: float = 0.35
+    sigma: float = 0.25
     """Width of the low-pass, in units of the square root of the common mask's area."""
 
     def match(self, image: Image, reference: Image, image_mask: Mask, reference_mask: Mask) -> Image:
@@ -194,11 +194,16 @@ def _lit_alike(image: Image, reference: Image, image_mask: Mask, reference_mask:
     )
     gains = np.clip((wanted + 1e-3) / (present + 1e-3), 1 / _GAIN_MAX, _GAIN_MAX)
     # a channel has 256 levels: the curve is worked out for those instead of for every pixel, and isn't rounded
-    curves = _encoded(np.minimum(_LINEAR_OF_BYTE[:, None] * gains, 1.0)).astype(np.float32)
+    curves = encoded(np.minimum(_LINEAR_OF_BYTE[:, None] * gains, 1.0)).astype(np.float32)
     return np.asarray(cv2.cvtColor(cv2.LUT(image, curves[None]), cv2.COLOR_RGB2LAB), dtype=np.float32)
 
 
-def _encoded(linear: Float64[np.ndarray, "*d"]) -> Float64[np.ndarray, "*d"]:
+def linear_light(image: UInt8[np.ndarray, "*d 3"]) -> Float64[np.ndarray, "*d 3"]:
+    """Light in proportion, 0..1, of sRGB levels."""
+    return np.asarray(_LINEAR_OF_BYTE[image])
+
+
+def encoded(linear: Float64[np.ndarray, "*d"]) -> Float64[np.ndarray, "*d"]:
     """The transfer curve of sRGB; 0..1 to 0..1."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -9,7 +10,18 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from intracoder.ops.topology import BROWS, CHEEKS, EYES, FOREHEAD, INNER_LIPS, LIPS, NOSE, OVAL
+from intracoder.ops.topology import (
+    BROWS,
+    CHEEKS,
+    EYE_CORNERS,
+    EYES,
+    FOREHEAD,
+    INNER_LIPS,
+    LIPS,
+    NOSE,
+    OVAL,
+    canonical_points,
+)
 from intracoder.records import Mask
 
 PARTS: Final = ("eyes", "brows", "lips", "mouth")
@@ -20,6 +32,9 @@ _EDGE_SIGMAS: Final = 2.563  # a Gaussian edge rises from 10 % to 90 % over this
 _LEAST_FEATHER_PX: Final = 0.5
 _BORDER_FRACTION: Final = 0.03  # of the crop: alpha rises from 0 over this margin
 
+_CLOSED, _OPEN = 0.12, 0.25
+"""Height of the lips' inner line / its width, at which a mouth counts as closed and as open."""
+
 _OUTSIDE_WEIGHT: Final = 0.1
 _RING_WEIGHT: Final = 0.4
 _FACE_WEIGHT: Final = 0.5
@@ -28,7 +43,13 @@ _LIPS_WEIGHT: Final = 1.0
 
 
 def hull_mask(
-    points_xy: Float[np.ndarray, "p d"], height: int, width: int, *, scale: float = 1.0, feather_px: float = 0.0
+    points_xy: Float[np.ndarray, "p d"],
+    height: int,
+    width: int,
+    *,
+    scale: float = 1.0,
+    hairline: float = 1.0,
+    feather_px: float = 0.0,
 ) -> Mask:
     """The face's outline, filled.
 
@@ -37,14 +58,25 @@ def hull_mask(
         height: of the mask.
         width: of the mask.
         scale: size relative to the outline, about its middle.
+        hairline: further size of its upper part, from the eyes up; between eyes and mouth it passes over to 1.
         feather_px: width over which the edge rises from 0.1 to 0.9; the half value stays on the outline.
 
     Returns:
         1 inside, 0 outside.
     """
     mask = np.zeros((height, width), dtype=np.float32)
-    _fill(mask, cv2.convexHull(_scaled(_outline(points_xy, OVAL), scale)).reshape(-1, 2))
+    sizes = scale * (1 + (hairline - 1) * _upper_share())
+    _fill(mask, cv2.convexHull(_scaled(_outline(points_xy, OVAL), sizes)).reshape(-1, 2))
     return soften(mask, feather_px)
+
+
+@functools.cache
+def _upper_share() -> Float32[np.ndarray, "k 1"]:
+    """How far each point of the outline belongs to its upper part: 1 from the eyes up, 0 from the mouth down."""
+    height = canonical_points()[:, 1]
+    mouth, eyes = height[list(LIPS)].mean(), height[list(EYE_CORNERS)].mean()
+    share = np.clip((mouth - height[list(OVAL)]) / (mouth - eyes), 0, 1)
+    return np.asarray(share[:, None], dtype=np.float32)
 
 
 def soften(mask: Mask, feather_px: float) -> Mask:
@@ -79,6 +111,17 @@ def skin_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
         hull = cv2.convexHull(_scaled(_outline(points, other), scale)).reshape(-1, 2)
         _fill(mask, hull, level=0.0)
     return soften(mask, size / 80)
+
+
+def mouth_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
+    """The mouth's opening in a crop with a soft edge; it fades as the mouth closes, and is empty where it is closed."""
+    mask = np.zeros((size, size), dtype=np.float32)
+    lips = _outline(points, INNER_LIPS)
+    opening = np.ptp(lips[:, 1]) / max(float(np.ptp(lips[:, 0])), 1e-6)
+    share = float(np.clip((opening - _CLOSED) / (_OPEN - _CLOSED), 0, 1))
+    if share > 0:
+        _fill(mask, lips, level=share**2 * (3 - 2 * share))
+    return soften(mask, _EDGE_SIGMAS * size / 200)
 
 
 def parts_mask(points: Float[np.ndarray, "p d"], size: int) -> Float32[np.ndarray, "4 size size"]:
@@ -137,8 +180,10 @@ def _outline(points: Float[np.ndarray, "p d"], indices: Sequence[int]) -> Float3
     return np.asarray(points[list(indices), :2], dtype=np.float32)
 
 
-def _scaled(outline: Float32[np.ndarray, "k 2"], scale: float) -> Float32[np.ndarray, "k 2"]:
-    """The outline grown about its middle."""
+def _scaled(
+    outline: Float32[np.ndarray, "k 2"], scale: float | Float32[np.ndarray, "k 1"]
+) -> Float32[np.ndarray, "k 2"]:
+    """The outline grown about its middle, all of it alike or each point by its own factor."""
     middle = outline.mean(axis=0)
     return np.asarray(middle + (outline - middle) * np.float32(scale))
 

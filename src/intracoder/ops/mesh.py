@@ -30,6 +30,8 @@ _SUBPIXEL_BITS: Final = 4
 _FIELD_PX: Final = 40  # grid on which displacement fades from the face to the border
 _FADE_STEPS: Final = 48
 _DEPTH_SLACK: Final = 0.02  # of the side, about half a centimetre: a surface does not hide itself
+_CARRIED_ON: Final = ((1 / 40, 1.0), (1 / 8, 0.01))  # near the edge by what is near, farther out by all
+_TO_THE_VIEWER: Final = np.array([0, 0, -1], dtype=np.float32)
 _IRIS_MOVE_MAX: Final = 0.03  # of the side: farther than this it's a lost landmark, not a gaze
 
 
@@ -138,6 +140,35 @@ def paint_geometry(points: Points, size: int) -> UInt8[np.ndarray, "size size 4"
     colors[raster.pixels] = raster.interpolate(_plane_colors())
     planes = cv2.GaussianBlur(np.rint(colors).astype(np.uint8).reshape(size, size, 3), (0, 0), max(size / 150, 0.6))
     return np.dstack([planes, _paint_parts(points[:, :2], size)])
+
+
+def surface_normals(points: Points, size: int) -> Float32[np.ndarray, "size size 3"]:
+    """Which way the face's surface faces at each pixel, unit vectors (x right, y down, z away from the viewer).
+
+    Args:
+        points: landmarks in the crop's pixels, depth included.
+        size: side of the crop.
+
+    Returns:
+        Beside the face its normals are carried on smoothly.
+    """
+    surface = points[:SURFACE_COUNT].astype(np.float64)
+    triangles = face_mesh().triangles
+    a, b, c = (surface[triangles[:, k]] for k in range(3))
+    across = np.cross(c - a, b - a)  # a triangle that faces the viewer has z < 0; its length weighs it by its area
+    at_points = np.zeros_like(surface)
+    for k in range(3):
+        np.add.at(at_points, triangles[:, k], across)
+    at_points /= np.linalg.norm(at_points, axis=1, keepdims=True) + 1e-9
+    raster = _rasterize(points[:SURFACE_COUNT], size)
+    flat = np.zeros((size * size, 4), dtype=np.float32)
+    flat[raster.pixels, :3] = raster.interpolate(at_points.astype(np.float32))
+    flat[raster.pixels, 3] = 1
+    normals = flat.reshape(size, size, 4)
+    beside = [cv2.GaussianBlur(normals[..., :3], (0, 0), size * share) * weight for share, weight in _CARRIED_ON]
+    carried = np.where(normals[..., 3:] > 0, normals[..., :3], np.sum(beside, axis=0))
+    length = np.linalg.norm(carried, axis=2, keepdims=True)
+    return np.asarray(np.where(length > 1e-6, carried / np.maximum(length, 1e-6), _TO_THE_VIEWER), dtype=np.float32)
 
 
 @functools.cache

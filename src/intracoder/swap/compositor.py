@@ -16,8 +16,10 @@ from jaxtyping import Float32, UInt8
 
 from intracoder.config import RenderConfig
 from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
-from intracoder.ops.mask import combine_alpha, hull_mask, skin_mask
+from intracoder.ops.mask import combine_alpha, hull_mask, mouth_mask, skin_mask
+from intracoder.ops.mesh import mesh_warp, surface_normals
 from intracoder.ops.quality import match_sharpness
+from intracoder.ops.relight import measure_shading, relit
 from intracoder.protocols import Blender, ColorMatcher, Enhancer, Segmenter, Swapper
 from intracoder.records import Affine, Crops, Frame, Image, PlannedFace
 
@@ -44,9 +46,9 @@ class FrameStages:
     swapped: _Crop
     """As the intracoder draws it, s px."""
     matched: _Crop
-    """In the target's colours, s px."""
+    """In the target's light and colours, s px."""
     enhanced: _GrownCrop
-    """Enlarged and corrected by the second network, z px."""
+    """Enlarged and corrected by the second network, with what shows in the open mouth, z px."""
     sharpened: _GrownCrop
     """Brought to the target's sharpness and noise, z px."""
     alpha: _GrownMask
@@ -73,7 +75,7 @@ class Compositor:
     """Puts swapped faces into frames."""
 
     def __init__(self, parts: Parts, config: RenderConfig) -> None:
-        """Takes the parts and the options ``mask_scale``, ``feather`` and ``sharpness``."""
+        """Takes the parts and the options of light, mouth, mask and sharpness."""
         self._parts = parts
         self._config = config
 
@@ -97,13 +99,30 @@ class Compositor:
         ]
 
     def _match(self, swapped: Image, crop: Image, planned: PlannedFace) -> Image:
-        """The swapped face in the target's colours, measured where both show skin."""
+        """The swapped face in the target's light and colours, measured where both show skin."""
         size = len(crop)
-        skins = [
-            skin_mask(transform_points(points, planned.frame_to_crop), size)
+        there = [
+            transform_points(points, planned.frame_to_crop)
             for points in (planned.swapped_points, planned.target_points)
         ]
+        skins = [skin_mask(points, size) for points in there]
+        if self._config.relight:
+            normals = [surface_normals(points, size) for points in there]
+            present = measure_shading(swapped, normals[0], skins[0])
+            wanted = measure_shading(crop, normals[1], skins[1])
+            if present is not None and wanted is not None:
+                swapped = relit(swapped, normals[0], present, wanted, self._config.relight)
         return self._parts.matcher.match(swapped, crop, *skins)
+
+    def _with_mouth(self, enhanced: Image, crop: Image, frame_to_crop: Affine, planned: PlannedFace) -> Image:
+        """The target's own teeth and tongue between the swapped lips."""
+        size = len(crop)
+        wanted = transform_points(planned.swapped_points, frame_to_crop)
+        opening = mouth_mask(wanted, size)[..., None]
+        if self._config.mouth == "source" or not opening.any():
+            return enhanced
+        bent = mesh_warp(crop, transform_points(planned.target_points, frame_to_crop), wanted, size)
+        return np.asarray(np.rint(enhanced + opening * (bent.astype(np.float32) - enhanced)), dtype=np.uint8)
 
     def _lay(
         self,
@@ -115,6 +134,7 @@ class Compositor:
     ) -> FrameStages:
         """Alpha, sharpness, blend, and the way back into the frame."""
         crop, swapped, matched, enhanced = pictures
+        enhanced = self._with_mouth(enhanced, crop, frame_to_crop, planned)
         alpha = self._alpha(frame, planned, frame_to_crop, mask, len(crop))
         sharpened = enhanced
         if self._config.sharpness and alpha.any():
@@ -140,7 +160,14 @@ class Compositor:
         feather_px = self._config.feather * size
         scale = self._config.mask_scale
         hulls = [
-            hull_mask(transform_points(points, frame_to_crop)[:, :2], size, size, scale=s, feather_px=feather_px)
+            hull_mask(
+                transform_points(points, frame_to_crop)[:, :2],
+                size,
+                size,
+                scale=s,
+                hairline=self._config.hairline,
+                feather_px=feather_px,
+            )
             for points, s in ((planned.swapped_points, scale), (planned.target_points, scale * TARGET_SLACK))
         ]
         grown = cv2.resize(predicted, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
