@@ -206,6 +206,10 @@ def _checked(hint: Any, value: object, *, where: str) -> object:
         if value not in choices:
             raise ConfigError(f"{where}: expected one of {', '.join(map(str, choices))}, got {value!r}")
         return value
+    if origin is tuple:  # of any number of one kind, such as tuple[str, ...]
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        return tuple(_checked(choices[0], part, where=where) for part in value)
     kinds = choices if origin in (types.UnionType, typing.Union) else (hint,)
     if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
         return float(value)
