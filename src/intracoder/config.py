@@ -182,6 +182,8 @@ class RunConfig:
 
 
 ConfigT = TypeVar("ConfigT")
+TOML_MAX_BYTES = 1 << 20
+"""Largest config, suite or model card that is read."""
 
 
 def from_mapping(kind: type[ConfigT], data: typing.Mapping[str, object], *, where: str) -> ConfigT:
@@ -220,13 +222,33 @@ def _checked(hint: Any, value: object, *, where: str) -> object:
     raise ConfigError(f"{where}: expected {names}, got {value!r}")
 
 
+def read_toml(path: Path, *, what: str) -> dict[str, Any]:
+    """Parses a TOML file that anybody may have written.
+
+    Args:
+        path: A regular file of at most TOML_MAX_BYTES.
+        what: What it should be, for the message.
+
+    Raises:
+        ConfigError: There is no such file, or it is not TOML.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: can't be read as {what}: there is no such file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(TOML_MAX_BYTES + 1)
+        table = tomllib.loads(data.decode("utf-8"))
+    # ValueError: no UTF-8, no TOML, or a number of thousands of digits; RecursionError: thousands of brackets
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: can't be read as {what}: {' '.join(str(error).split())}") from error
+    if len(data) > TOML_MAX_BYTES:
+        raise ConfigError(f"{path}: can't be read as {what}: it is larger than {TOML_MAX_BYTES} bytes")
+    return table
+
+
 def load_config(path: Path) -> RunConfig:
     """Reads a TOML file; ConfigError for a missing file, bad TOML, an unknown key or a wrong type."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as a TOML config: {error}") from error
-    return from_mapping(RunConfig, data, where=str(path))
+    return from_mapping(RunConfig, read_toml(path, what="a TOML config"), where=str(path))
 
 
 def to_toml(config: RunConfig) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from intracoder.config import read_toml
 from intracoder.errors import ConfigError, MediaError
 from intracoder.evaluation.readings import Clip
 
@@ -103,11 +103,7 @@ def find_suite(name: str, data: Path | None = None) -> Suite:
 
 def load_suite(path: Path, folder: Path) -> Suite:
     """Reads a suite file; its paths are relative to ``folder``. ConfigError says what is wrong where."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as a suite: {error}") from error
-    read = _Reader(data, str(path))
+    read = _Reader(read_toml(path, what="a suite"), str(path))
     budgets = [Budget(minutes=float(m)) for m in read.numbers("minutes")]
     budgets += [Budget(steps=int(s)) for s in read.numbers("steps")]
     suite = Suite(

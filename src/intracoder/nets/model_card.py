@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import tomli_w
 import torch
 
-from intracoder.config import from_mapping
+from intracoder.config import from_mapping, read_toml
 from intracoder.errors import ConfigError, WeightsError
 from intracoder.nets.device import Compute
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig
@@ -31,7 +30,6 @@ LIMITS = (
     "Hair, glasses that cross the face, hands and anything else in front of it stay the target's or are drawn badly.",
     "Its losses measure redrawing of known faces; how good a swap is only `intracoder evaluate` measures.",
 )
-_CARD_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,11 +151,9 @@ def read_card(folder: Path) -> ModelCard:
     """Reads ``model.toml``; WeightsError in one line for anything but a card of this format."""
     path = folder / CARD_FILE
     try:
-        if path.stat().st_size > _CARD_MAX_BYTES:
-            raise WeightsError(f"{path}: expected a model card of at most {_CARD_MAX_BYTES} bytes")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise WeightsError(f"{path}: can't be read as a model card: {error}; train the model first") from error
+        data = read_toml(path, what="a model card")
+    except ConfigError as error:
+        raise WeightsError(f"{error}; train the model first") from error
     people, consents = data.pop("people", None), data.pop("consents", [])
     if data.get("format") != FORMAT:
         raise WeightsError(f"{path}: expected format {FORMAT}, got {data.get('format')!r}; train the model again")
