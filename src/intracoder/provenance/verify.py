@@ -71,6 +71,7 @@ class VerifyReport:
         credentials: dict[str, Any] = {
             "state": self.credentials.state.value,
             "signer": self.credentials.signer,
+            "time_stamp": self.credentials.time_stamp,
             "generator": self.credentials.generator,
             "is_own": self.credentials.is_own,
             "is_ai": self.credentials.is_ai,
@@ -217,6 +218,8 @@ def _on_credentials(report: VerifyReport) -> Iterator[str]:
         yield "The signature is this installation's own."
     elif is_ours(credentials):
         yield "Who runs the installation that signed is not proven; only that nothing was changed since."
+    if credentials.time_stamp is not None:
+        yield f"Time-stamped {credentials.time_stamp}, by an authority that is not checked here."
     yield f"They declare {'content made or changed by a trained model' if credentials.is_ai else 'no use of AI'}."
     if credentials.disclosure:
         yield f"There is no visible label; viewers are told here: {credentials.disclosure}"
