@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,10 +24,14 @@ from intracoder.app import consents, steps
 from intracoder.config import RunConfig, TrainConfig
 from intracoder.errors import ConsentError, GuardError, WeightsError
 from intracoder.faceset.sources import CLIP_SUFFIXES, fingerprint
-from intracoder.media.stills import IMAGE_SUFFIXES
+from intracoder.media.stills import IMAGE_SUFFIXES, read_image
 from intracoder.nets.model_card import INTENDED_USE, LIMITS, card_to_toml, read_card
 from intracoder.provenance import guard as guards
 from intracoder.provenance.consent import MEDIA_SUFFIX, ConsentTerms, new_consent, withdraw_consent
+from intracoder.provenance.manifest import payload_of
+from intracoder.provenance.verify import verify_file
+from intracoder.provenance.watermark import TileMark
+from intracoder.provenance.working import WorkingMark
 from intracoder.records import Image
 from intracoder.training.loop import train_intracoder
 
@@ -167,6 +173,18 @@ def test_train_refuses_another_persons_face_in_the_source(target_set: Path, foot
 
 def test_every_file_that_extraction_reads_is_covered_by_consent() -> None:
     assert all(MEDIA_SUFFIX.fullmatch(suffix) for suffix in CLIP_SUFFIXES | IMAGE_SUFFIXES)
+
+
+# Working pictures
+
+
+def test_training_previews_carry_the_invisible_mark(tmp_path: Path) -> None:
+    mark = WorkingMark("preview of model")
+    train_intracoder(both(), tmp_path, CONFIG.train, net_config=TINY, mark_preview=mark.mark_frame)
+    reading = TileMark().read([read_image(tmp_path / "preview.png")])
+    assert reading.is_found
+    assert reading.payload == payload_of(uuid.UUID(json.loads(mark.container_tags()["AIGC"])["ProduceID"]))
+    assert verify_file(tmp_path / "preview.png").exit_code == 0
 
 
 # The model's card

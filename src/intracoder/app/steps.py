@@ -106,6 +106,7 @@ def train(
         TrainingInterruptedError: On Ctrl-C, after everything was saved.
     """
     from intracoder.faceset.store import FaceSet
+    from intracoder.provenance.working import WorkingMark
     from intracoder.training.loop import train_intracoder
 
     if not grants:
@@ -122,6 +123,7 @@ def train(
         model,
         config.train,
         consents=consent_cards(grants, person=sets[0].info.person),
+        mark_preview=WorkingMark(f"preview of {model.name}").mark_frame,
         progress=progress,
     )
     train_second(model, config, progress=progress)

@@ -111,15 +111,15 @@ def load_suite(path: Path, folder: Path) -> Suite:
         pairs=tuple(_pair(_Reader(one, f"{path}: pair {k}"), folder) for k, one in enumerate(read.tables("pair"))),
         budgets=tuple(budgets) or (Budget(minutes=5.0),),
         seeds=tuple(int(s) for s in read.numbers("seeds")) or (0,),
-        consent_basis=read.text("consent_basis", "synthetic"),
+        consent_basis=read.text("consent_basis", ""),  # stated by who makes a suite, never assumed
     )
     read.finish()
-    if suite.consent_basis not in CONSENT_BASES:
-        known = ", ".join(CONSENT_BASES)
-        raise ConfigError(f"{path}: consent_basis: expected one of {known}, got {suite.consent_basis!r}")
     names = [pair.name for pair in suite.pairs]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"{path}: expected at least one [[pair]], each with its own name, got {names}")
+    if suite.consent_basis not in CONSENT_BASES:
+        known = ", ".join(CONSENT_BASES)
+        raise ConfigError(f"{path}: consent_basis: expected one of {known}, got {suite.consent_basis!r}")
     return suite
 
 

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
 from intracoder.nets.losses import LossWeights, intracoder_losses
 from intracoder.nets.model_card import ConsentCard, ModelCard, PersonCard, TrainingFacts, read_card
 from intracoder.protocols import Progress, silent
+from intracoder.records import Image
 from intracoder.training.augment import Augmentation, augmented, centered
 from intracoder.training.checkpoint import Counters, TrainingState, has_state, load_state, save_model, save_state
 from intracoder.training.dataset import TrainingData, build_training_data
@@ -71,6 +72,7 @@ def train_intracoder(
     *,
     net_config: IntracoderConfig | None = None,
     consents: Sequence[ConsentCard] = (),
+    mark_preview: Callable[[Image], Image] = lambda image: image,
     progress: Progress = silent,
 ) -> TrainingResult:
     """Trains until the budget is spent, going on from what ``folder`` already holds.
@@ -81,6 +83,7 @@ def train_intracoder(
         config: Budget, size and rates.
         net_config: Layers, instead of a preset's.
         consents: What the source is used under; kept in the card beside those of earlier sittings.
+        mark_preview: Puts the invisible mark into preview pictures.
         progress: Told of preparation and of steps.
 
     Raises:
@@ -94,7 +97,9 @@ def train_intracoder(
     if has_state(folder):
         consents = _with_earlier(_check_same(folder, net_config, names).consents, consents)
     data = build_training_data(people, net_config, threads=compute.threads, progress=progress)
-    trainer = Trainer(data, folder, config, net_config, compute, progress, tuple(consents))
+    trainer = Trainer(
+        data, folder, config, net_config, compute, progress, consents=tuple(consents), mark_preview=mark_preview
+    )
     if has_state(folder):
         load_state(folder, trainer.state)
         trainer.remember()
@@ -114,10 +119,13 @@ class Trainer:
         net_config: IntracoderConfig,
         compute: Compute,
         progress: Progress,
-        consents: tuple[ConsentCard, ...] = (),
+        *,
+        consents: tuple[ConsentCard, ...],
+        mark_preview: Callable[[Image], Image],
     ) -> None:
         self.data = data.to(compute.device)
         self.consents = consents
+        self.mark_preview = mark_preview
         self.folder = folder
         self.config = config
         self.compute = compute
@@ -246,7 +254,7 @@ class Trainer:
         """Held-out loss and a new preview."""
         self.validation_loss = validation_loss(self.state.average, self.data, self.compute)
         likenesses = [person.likeness for person in self.data.people]
-        write_preview(self.state.average, likenesses, self.compute, self.folder / PREVIEW_FILE)
+        write_preview(self.state.average, likenesses, self.compute, self.folder / PREVIEW_FILE, self.mark_preview)
 
     def save(self) -> ModelCard:
         """Weights, card and state."""
