@@ -117,7 +117,16 @@ def test_one_flipped_bit_is_tampering_though_the_mark_stands(output: Path, tmp_p
     report = verify_file(tmp_path / "flipped.mp4")
     assert report.exit_code == 4
     assert "changed after it was signed" in said(report)
-    assert "bmffHash" in said(report)
+    assert "the picture, the sound or the container was changed (assertion.bmffHash.mismatch)" in said(report)
+    assert "untrusted" not in said(report)
+
+
+def test_an_edited_statement_is_said_in_words(output: Path, tmp_path: Path) -> None:
+    data = output.read_bytes().replace(b"compositeWithTrainedAlgorithmicMedia", b"compositeWithTrainedAlgorithmicMedio")
+    (tmp_path / "edited.mp4").write_bytes(data)
+    report = verify_file(tmp_path / "edited.mp4")
+    assert report.exit_code == 4
+    assert "a statement in the credentials was changed or taken out (assertion.hashedURI.mismatch" in said(report)
 
 
 def test_truncated_is_tampering(output: Path, tmp_path: Path) -> None:

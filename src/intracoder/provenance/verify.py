@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -27,6 +27,16 @@ VERIFY_FRAMES = 96
 """Frames that the mark is read from, spread over the first minutes of a clip."""
 _SPREAD_MAX = 3000
 """Frames decoded at most."""
+_CHANGED = {
+    "assertion.bmffHash": "the picture, the sound or the container was changed",
+    "assertion.dataHash": "the picture or its container was changed",
+    "assertion.boxesHash": "the picture or its container was changed",
+    "assertion.": "a statement in the credentials was changed or taken out",
+    "claim": "the signed list of statements was changed",
+    "ingredient.": "what is said of an earlier version was changed",
+    "": "the credentials are damaged",
+}
+"""What a validation code says in plain words, by how it begins; the first that fits. Source: C2PA 2.2 section 15.2."""
 
 
 class Verdict(Enum):
@@ -206,7 +216,7 @@ def _on_credentials(report: VerifyReport) -> Iterator[str]:
         yield "Content Credentials: none. Re-encoding, screen recording and most platforms remove them."
         return
     if credentials.state is CredentialsState.TAMPERED:
-        yield f"Content Credentials of {by} do not fit the file: {', '.join(credentials.failures) or 'unreadable'}."
+        yield f"Content Credentials of {by} do not fit the file: {'; '.join(_changes(credentials.failures))}."
         return
     if credentials.state is CredentialsState.SIGNER_INVALID:
         yield f"Content Credentials of {by} fit the file, but the certificate does not count: " + (
@@ -225,6 +235,16 @@ def _on_credentials(report: VerifyReport) -> Iterator[str]:
         yield f"There is no visible label; viewers are told here: {credentials.disclosure}"
     if credentials.manifest_count > 1:
         yield f"Credentials of earlier versions are kept inside ({credentials.manifest_count - 1})."
+
+
+def _changes(failures: Sequence[str]) -> Iterator[str]:
+    """What was changed, each once, with the validation codes that say so."""
+    found: dict[str, list[str]] = {}
+    for code in failures or ("unreadable",):
+        if not code.startswith("signingCredential."):  # who signed is another question
+            found.setdefault(next(w for begins, w in _CHANGED.items() if code.startswith(begins)), []).append(code)
+    for words, codes in found.items():
+        yield f"{words} ({', '.join(codes)})"
 
 
 def _on_mark(report: VerifyReport) -> Iterator[str]:
