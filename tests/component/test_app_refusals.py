@@ -171,6 +171,16 @@ def test_train_refuses_another_persons_face_in_the_source(target_set: Path, foot
     assert not (tmp_path / "model").exists()
 
 
+def test_a_benchmark_makes_a_record_for_a_suites_own_people_only(footage: Path, tmp_path: Path) -> None:
+    clips, folder = (footage / "1.png",), tmp_path / "copy"
+    assert consents.suite_footage(clips, folder, basis="synthetic", pair="a_on_b") == (folder,)
+    (grant,) = app.source_grants([folder], use="research")
+    assert (grant.identity, grant.scope) == ("source of a_on_b", ("research",))
+    for basis in ("self", "written-consent"):
+        assert consents.suite_footage(clips, tmp_path / "other", basis=basis, pair="a_on_b") == clips
+    assert not (tmp_path / "other").exists()
+
+
 def test_every_file_that_extraction_reads_is_covered_by_consent() -> None:
     assert all(MEDIA_SUFFIX.fullmatch(suffix) for suffix in CLIP_SUFFIXES | IMAGE_SUFFIXES)
 

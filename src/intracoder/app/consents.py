@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 EARLIER_FOLDER = "consent"
 """In a model folder of an earlier version: the records, which lay beside the card."""
 _RECORD_MAX_BYTES = 1 << 16
+SUITE_EVIDENCE: Mapping[str, Mapping[str, str]] = {
+    "synthetic": {"generator": "rendered for a SwapBench suite"},
+    "dataset-licence": {
+        "dataset": "a SwapBench suite",
+        "licence": "as the data set's own terms say",
+        "url": "see the suite",
+    },
+}
+"""What a record states that a benchmark makes for its own footage; other bases need a record of the user's own."""
 
 
 def source_grants(sources: Sequence[Path], *, use: str, consent: Path | None = None) -> tuple[ConsentGrant, ...]:
@@ -23,6 +33,32 @@ def source_grants(sources: Sequence[Path], *, use: str, consent: Path | None = N
     from intracoder.provenance.consent import load_consent
 
     return load_consent(sources, use=use, record=consent)
+
+
+def suite_footage(sources: Sequence[Path], folder: Path, *, basis: str, pair: str) -> tuple[Path, ...]:
+    """Footage of a benchmark's pair that a swap may use.
+
+    Args:
+        sources: The pair's source clips.
+        folder: For a copy of them with a record of what the suite states, where its basis is one of SUITE_EVIDENCE.
+        basis: The suite's. Any other than those needs the records that lie with the clips, which the swap checks.
+        pair: Named in the record.
+    """
+    from intracoder.provenance.consent import ConsentTerms, new_consent
+
+    if basis not in SUITE_EVIDENCE:
+        return tuple(sources)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sources:
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(path, folder / path.name)
+    evidence, identity = SUITE_EVIDENCE[basis], f"source of {pair}"
+    new_consent(
+        folder, ConsentTerms(basis=basis, adult=True, scope=("research",), evidence=evidence, identity=identity)
+    )
+    return (folder,)
 
 
 def check_covered(faceset: FaceSet, grants: Sequence[ConsentGrant]) -> None:
