@@ -306,7 +306,7 @@ def test_a_hostile_card_is_one_line(model: Path, old: str, new: str, says: str) 
 
 def test_show_model_prints_no_control_characters(model: Path) -> None:
     card = model / "model.toml"
-    text = card.read_text(encoding="utf-8").replace(INTENDED_USE, "\\u001b[2J\\u0007cleared")
+    text = card.read_text(encoding="utf-8").replace(INTENDED_USE, "\\u001b[2J\\u0007cleared\u009b\u202e")
     card.write_text(text, encoding="utf-8")
     shown = app.show_model(model)
     assert "cleared" in shown

@@ -146,8 +146,9 @@ def show_model(model: Path) -> str:
     from intracoder.nets.model_card import card_to_toml, read_card
 
     card = read_card(model)
-    # written anew from what was understood, so that a hostile file prints nothing else
-    return "\n".join([card_to_toml(card), *(f"# {state}" for state in consent_states(model, card))])
+    # written anew from what was understood, so that a hostile file can neither hide a line nor steer a terminal
+    text = "\n".join([card_to_toml(card), *(f"# {state}" for state in consent_states(model, card))])
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def doctor() -> dict[str, object]:
