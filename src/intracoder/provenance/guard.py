@@ -73,8 +73,8 @@ class OpenNsfw:
 class NudeNet:
     """The optional extra's body-part detector (AGPL-3.0), scaled so that its 0.5 is this guard's REFUSE_MAX.
 
-    It finds bare armpits in clothed portraits at up to 0.35. These, and
-    bellies, refuse at 0.5 like everything exposed, but weaker finds of them alone never add up to a refusal.
+    It finds bare armpits in clothed portraits at up to 0.35. These, and bellies, refuse at 0.5 like everything
+    exposed, but weaker finds of them alone never add up to a refusal.
     """
 
     def __init__(self) -> None:
