@@ -18,7 +18,7 @@ from typing import Any
 from intracoder.errors import MediaError, ProvenanceError
 from intracoder.media.reader import probe, read_frames, read_metadata
 from intracoder.provenance.credentials import CredentialsReading, CredentialsState, is_ours, read_credentials
-from intracoder.provenance.ledger import LedgerEntry, find_payload, read_ledger
+from intracoder.provenance.ledger import LedgerEntry, LedgerReading, find_payload, read_ledger
 from intracoder.provenance.manifest import DIGITAL_SOURCE_TYPE
 from intracoder.provenance.watermark import Residual, TileMark
 from intracoder.records import WatermarkReading
@@ -63,6 +63,8 @@ class VerifyReport:
     is_ledger_file: bool
     """The file is, byte for byte, the output that the ledger names."""
     ledger_broken_at: int | None
+    ledger_fault: str | None
+    """Why this installation's ledger could not be used at all, or None."""
     comment: str | None
     """The container's own word that it is AI-modified."""
     has_source_type: bool
@@ -105,6 +107,7 @@ class VerifyReport:
                 "unreadable": self.unreadable,
                 "ledger": {"record_id": entry.record_id, "same_file": self.is_ledger_file} if entry else None,
                 "ledger_broken_at": self.ledger_broken_at,
+                "ledger_fault": self.ledger_fault,
                 "comment": self.comment,
                 "digital_source_type": self.has_source_type,
                 "words": list(self.words),
@@ -121,7 +124,7 @@ def verify_file(path: Path, *, mark: TileMark | None = None) -> VerifyReport:
         mark: Whose invisible mark; the public one by default.
 
     Raises:
-        ProvenanceError: there is no such file, or the ledger can't be read.
+        ProvenanceError: there is no such file, or it can't be read.
     """
     if not path.is_file():
         raise ProvenanceError(f"{path}: expected a file to verify, found none")
@@ -134,7 +137,7 @@ def verify_file(path: Path, *, mark: TileMark | None = None) -> VerifyReport:
         unreadable = str(error)
     is_ai_comment = comment is not None and comment.startswith("AI-modified")
     digest, has_source_type = _scan(path)
-    ledger = read_ledger()
+    ledger, ledger_fault = _own_ledger()
     payload = reading.payload if reading is not None else None
     entry = next((e for e in ledger.entries if e.output_sha256 == digest), None)
     if entry is None and (payload or credentials.payload) is not None:
@@ -148,11 +151,20 @@ def verify_file(path: Path, *, mark: TileMark | None = None) -> VerifyReport:
         ledger_entry=entry,
         is_ledger_file=entry is not None and entry.output_sha256 == digest,
         ledger_broken_at=ledger.broken_at,
+        ledger_fault=ledger_fault,
         comment=comment if is_ai_comment else None,
         has_source_type=has_source_type,
         words=(),
     )
     return _with_words(report)
+
+
+def _own_ledger() -> tuple[LedgerReading, str | None]:
+    """This installation's ledger; an empty one and the reason where it can't be used, which is no word on the file."""
+    try:
+        return read_ledger(), None
+    except ProvenanceError as error:
+        return LedgerReading(entries=(), broken_at=None), str(error)
 
 
 def _verdict(credentials: CredentialsReading, mark: WatermarkReading | None, *, is_declared: bool) -> Verdict:
@@ -286,6 +298,8 @@ def _on_basis(report: VerifyReport) -> Iterator[str]:
 def _on_ledger(report: VerifyReport) -> Iterator[str]:
     """This installation's own memory."""
     entry = report.ledger_entry
+    if report.ledger_fault is not None:
+        yield f"This installation's ledger is not used: {report.ledger_fault}."
     if report.ledger_broken_at is not None:
         yield f"This installation's ledger is broken at line {report.ledger_broken_at}; what follows there is not used."
     if entry is not None and report.is_ledger_file:
