@@ -79,7 +79,9 @@ def measure(label, config, people, steps, compute):
     print(f"  preparation {time.perf_counter() - wall:.1f} s wall, {time.process_time() - cpu:.1f} s CPU")
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainConfig(minutes=None, steps=10_000, batch=BATCH)
-        trainer = Trainer(data, Path(folder), settings, config, compute, silent)
+        trainer = Trainer(
+            data, Path(folder), settings, config, compute, silent, consents=(), mark_preview=lambda image: image
+        )
         for _ in range(5):
             trainer.step()
         walls, cpus = [], []

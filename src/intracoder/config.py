@@ -190,6 +190,8 @@ class RunConfig:
 
 
 ConfigT = TypeVar("ConfigT")
+TOML_MAX_BYTES = 1 << 20
+"""Largest config, suite or model card that is read."""
 
 
 def from_mapping(kind: type[ConfigT], data: typing.Mapping[str, object], *, where: str) -> ConfigT:
@@ -214,6 +216,10 @@ def _checked(hint: Any, value: object, *, where: str) -> object:
         if value not in choices:
             raise ConfigError(f"{where}: expected one of {', '.join(map(str, choices))}, got {value!r}")
         return value
+    if origin is tuple:  # of any number of one kind, such as tuple[str, ...]
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        return tuple(_checked(choices[0], part, where=where) for part in value)
     kinds = choices if origin in (types.UnionType, typing.Union) else (hint,)
     if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
         return float(value)
@@ -224,13 +230,33 @@ def _checked(hint: Any, value: object, *, where: str) -> object:
     raise ConfigError(f"{where}: expected {names}, got {value!r}")
 
 
+def read_toml(path: Path, *, what: str) -> dict[str, Any]:
+    """Parses a TOML file that anybody may have written.
+
+    Args:
+        path: A regular file of at most TOML_MAX_BYTES.
+        what: What it should be, for the message.
+
+    Raises:
+        ConfigError: There is no such file, or it is not TOML.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: can't be read as {what}: there is no such file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(TOML_MAX_BYTES + 1)
+        table = tomllib.loads(data.decode("utf-8"))
+    # ValueError: no UTF-8, no TOML, or a number of thousands of digits; RecursionError: thousands of brackets
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: can't be read as {what}: {' '.join(str(error).split())}") from error
+    if len(data) > TOML_MAX_BYTES:
+        raise ConfigError(f"{path}: can't be read as {what}: it is larger than {TOML_MAX_BYTES} bytes")
+    return table
+
+
 def load_config(path: Path) -> RunConfig:
     """Reads a TOML file; ConfigError for a missing file, bad TOML, an unknown key or a wrong type."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as a TOML config: {error}") from error
-    return from_mapping(RunConfig, data, where=str(path))
+    return from_mapping(RunConfig, read_toml(path, what="a TOML config"), where=str(path))
 
 
 def to_toml(config: RunConfig) -> str:

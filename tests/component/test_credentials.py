@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import mimetypes
 import random
 import shutil
 import stat
@@ -14,6 +15,8 @@ import uuid
 from pathlib import Path
 
 import c2pa
+import cv2
+import numpy as np
 import pytest
 from cryptography import x509
 from provenance_outputs import DEMO, TARGET, grants, make_marker, reencode, write_clip, write_still
@@ -100,6 +103,18 @@ def test_an_existing_manifest_is_kept_as_ingredient(tmp_path: Path, signed: Path
     again = tmp_path / "again.mp4"
     C2paSigner(target=signed).sign(DEMO / "source.mp4", again, manifest=manifest_json(facts))
     reading = read_credentials(again)
+    assert reading.state is CredentialsState.VALID
+    assert reading.manifest_count == 2
+
+
+@pytest.mark.parametrize("harm", [b"mdat", b"record_sha256", b"Intracoder"])
+def test_a_tampered_manifest_of_the_target_is_kept_and_spoils_nothing(
+    tmp_path: Path, signed: Path, facts: OutputFacts, harm: bytes
+) -> None:
+    target = flip(signed, signed.read_bytes().index(harm) + 20)
+    assert read_credentials(target).state is CredentialsState.TAMPERED
+    C2paSigner(target=target).sign(DEMO / "source.mp4", tmp_path / "again.mp4", manifest=manifest_json(facts))
+    reading = read_credentials(tmp_path / "again.mp4")
     assert reading.state is CredentialsState.VALID
     assert reading.manifest_count == 2
 
@@ -320,39 +335,54 @@ def test_verify_on_mutated_clips_raises_our_errors_only(tmp_path: Path, signed: 
 # Other people's files
 
 
-def test_a_file_of_another_tool_is_read(tmp_path: Path) -> None:
+def sign_as(tool: str, kind: str, source: Path, out: Path) -> Path:
+    """A file of another program, by its own certificate."""
     key, chain = signing_keys.make_chain()
+    action = {
+        "action": "c2pa.created",
+        "digitalSourceType": f"http://cv.iptc.org/newscodes/digitalsourcetype/{kind}",
+    }
     definition = {
-        "claim_generator_info": [{"name": "Some Camera", "version": "9"}],
-        "assertions": [
-            {
-                "label": "c2pa.actions.v2",
-                "data": {
-                    "actions": [
-                        {
-                            "action": "c2pa.created",
-                            "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture",
-                        }
-                    ]
-                },
-            }
-        ],
+        "claim_generator_info": [{"name": tool, "version": "9"}],
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}],
     }
     info = c2pa.C2paSignerInfo(alg=b"es256", sign_cert=chain, private_key=key, ta_url=None)
-    out = tmp_path / "camera.mp4"
     with (
         c2pa.Signer.from_info(info) as signer,
         c2pa.Builder(definition) as builder,
-        TARGET.open("rb") as source,
+        source.open("rb") as unsigned,
         out.open("w+b") as sink,
     ):
-        builder.sign(signer, "video/mp4", source, sink)
+        builder.sign(signer, mimetypes.guess_type(out.name)[0], unsigned, sink)
+    return out
+
+
+def test_a_cameras_file_is_read(tmp_path: Path) -> None:
+    out = sign_as("Some Camera", "digitalCapture", TARGET, tmp_path / "camera.mp4")
     reading = read_credentials(out)
     assert reading.state is CredentialsState.VALID
     assert reading.generator == "Some Camera"
     assert not reading.is_ai
     assert not is_ours(reading)
     assert reading.payload is None
+    report = verify_file(out)
+    assert report.exit_code == 1, "it says nothing of AI"
+    text = " ".join(report.words)
+    assert "Content Credentials of Some Camera, signed by local signer" in text
+    assert "They declare no use of AI." in text
+    assert "authentic" not in text
+    assert verify_file(flip(out, out.read_bytes().index(b"mdat") + 5000)).exit_code == 4
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".jpg", ".tif"])
+def test_a_generators_picture_is_marked(tmp_path: Path, suffix: str) -> None:
+    picture = tmp_path / f"picture{suffix}"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8))
+    report = verify_file(sign_as("Some Generator", "trainedAlgorithmicMedia", picture, tmp_path / f"made{suffix}"))
+    assert report.exit_code == 0
+    assert report.credentials.is_ai
+    assert not report.credentials.is_own
+    assert "They declare content made or changed by a trained model." in report.words
 
 
 @pytest.mark.parametrize("name", ["note.txt", "clip.mkv", "noname", "empty.mp4", "text.mp4", "text.png"])

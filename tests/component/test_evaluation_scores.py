@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from intracoder.errors import MediaError, NoFaceError
+from intracoder.errors import ConsentError, GuardError, MediaError, NoFaceError
 from intracoder.evaluation import tables
 from intracoder.evaluation.baselines import baselines
 from intracoder.evaluation.evaluator import Evaluator, Trial
@@ -29,6 +29,9 @@ from intracoder.evaluation.swapbench import run_bench
 from intracoder.media.reader import read_frames
 from intracoder.media.stills import read_image, write_image
 from intracoder.protocols import silent
+from intracoder.provenance import guard
+from intracoder.provenance.verify import Verdict, verify_file
+from intracoder.provenance.watermark import TileMark
 
 COUNT = 8
 DATA = Path(__file__).parents[1] / "data"
@@ -277,6 +280,32 @@ def test_baselines_swap_and_repeat_exactly(readers: FaceReaders, evaluator: Eval
     assert scores["mesh-warp strong"]["nme_percent"] < scores["nearest-paste"]["nme_percent"]
     assert scores["mesh-warp strong"]["light_de"] < scores["mesh-warp classical"]["light_de"]
     assert scores["mesh-warp strong"]["ssim"] > scores["mesh-warp classical"]["ssim"]
+
+
+def test_what_a_baseline_makes_is_allowed_guarded_and_marked(
+    readers: FaceReaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTRACODER_HOME", str(tmp_path / "home"))
+    (method, *_) = baselines(readers)
+    pair = Pair(name=PAIR.name, source=PAIR.source, target=PAIR.target, stop=2)
+    job = job_of(pair, budget=Budget(steps=1), seed=0, folder=tmp_path, consent_basis="synthetic")
+    output = method.run(job, silent).path
+    assert TileMark().read(frames(output, 2)).is_found
+    report = verify_file(output)
+    assert report.verdict is Verdict.MARKED
+    assert report.comment is not None
+    output.unlink()
+    with pytest.raises(ConsentError, match="has no consent record"):
+        method.run(dataclasses.replace(job, consent_basis="self"), silent)
+
+    class Refuses:
+        def score(self, image: np.ndarray) -> float:
+            return 1.0
+
+    monkeypatch.setattr(guard, "default_scorer", Refuses)
+    with pytest.raises(GuardError):
+        method.run(job, silent)
+    assert not output.exists()
 
 
 def write_expected() -> None:

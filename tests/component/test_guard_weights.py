@@ -10,7 +10,7 @@ import pytest
 import intracoder
 from intracoder.errors import GuardError
 from intracoder.media.reader import read_frames
-from intracoder.provenance.guard import ContentGuard, OpenNsfw, sample_images
+from intracoder.provenance.guard import ContentGuard, NudeNet, OpenNsfw, sample_images
 from intracoder.records import Image
 
 DEMO = Path(intracoder.__file__).parent / "demo"
@@ -29,6 +29,18 @@ def test_known_answers_of_the_shipped_scorer() -> None:
     assert 0.0 <= black < 0.3
     assert 0.0 <= noise < 0.3
     assert scorer.score(np.zeros((240, 320, 3), np.uint8)) == black
+
+
+def test_the_optional_scorer_where_it_is_installed() -> None:
+    """NudeNet 3.4.2, whose network ships in its wheel, on clothed people who don't exist."""
+    pytest.importorskip("nudenet", reason="the extra intracoder[nudenet] is not installed")
+    scorer = NudeNet()
+    for clip in (DEMO / "source.mp4", DEMO / "target.mp4"):
+        for frame in read_frames(clip, stop=2):
+            assert 0.0 <= scorer.score(frame.pixels) < 0.3
+    for size in ((1, 1), (5, 300), (720, 1280)):
+        assert scorer.score(np.full((*size, 3), 200, np.uint8)) == 0.0
+    assert ContentGuard().check_file(DEMO / "source.mp4").highest < 0.3
 
 
 def test_a_single_bad_sample_of_a_real_clip_refuses() -> None:

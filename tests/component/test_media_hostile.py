@@ -102,6 +102,31 @@ def test_zero_frames(tmp_path: Path) -> None:
     refused(tmp_path / "z.mkv", "without a single frame|can't be opened|can't be decoded")
 
 
+@pytest.mark.parametrize(
+    ("box", "at", "value"),
+    [
+        (b"stsz", 12, 1 << 31),  # number of samples
+        (b"stsz", 8, 1),  # one size for all of them
+        (b"stsz", 16, 0x7FFFFFFF),  # size of the first
+        (b"stco", 12, 0x7FFFFFF0),  # where the first lies
+        (b"stts", 12, 1 << 31),  # number of samples of one duration
+    ],
+)
+def test_a_lying_sample_table(tmp_path: Path, box: bytes, at: int, value: int) -> None:
+    """Frames that are there are counted; no number of the table is believed."""
+    data = bytearray(write_clip(tmp_path / "c.mp4", moving_field(6, 48, 48)).read_bytes())
+    struct.pack_into(">I", data, data.index(box) + at, value)
+    (tmp_path / "l.mp4").write_bytes(data)
+    found, line = 0, ""
+    try:
+        found = len(list(read_frames(tmp_path / "l.mp4")))
+    except MediaError as error:
+        line = str(error)
+    assert found <= 6
+    assert (found > 0) != bool(line)
+    assert "\n" not in line
+
+
 def test_bit_flips_give_frames_or_one_line(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     whole = write_clip(tmp_path / "c.mp4", moving_field(6, 48, 48), audio="aac").read_bytes()

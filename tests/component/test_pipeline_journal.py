@@ -256,7 +256,7 @@ def test_a_journal_that_is_not_ours_is_no_error(job, tmp_path, change):
     assert_whole(job, reports, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '"key"', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", '"key"', "\x00", "[" * 100_000])
 def test_a_journal_that_can_not_be_read_is_no_error(job, tmp_path, text):
     job.folder.mkdir()
     (job.folder / JOURNAL).write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 from provenance_outputs import TARGET, make_marker, reencode, write_clip, write_still
 
+from intracoder.errors import ProvenanceError
 from intracoder.media.reader import probe, read_frames
 from intracoder.media.writer import ClipWriter
 from intracoder.provenance import consent
 from intracoder.provenance.ledger import ledger_path
+from intracoder.provenance.signing_keys import signing_identity
 from intracoder.provenance.verify import Verdict, VerifyReport, verify_file
 from intracoder.records import Frame
 
@@ -117,7 +120,16 @@ def test_one_flipped_bit_is_tampering_though_the_mark_stands(output: Path, tmp_p
     report = verify_file(tmp_path / "flipped.mp4")
     assert report.exit_code == 4
     assert "changed after it was signed" in said(report)
-    assert "bmffHash" in said(report)
+    assert "the picture, the sound or the container was changed (assertion.bmffHash.mismatch)" in said(report)
+    assert "untrusted" not in said(report)
+
+
+def test_an_edited_statement_is_said_in_words(output: Path, tmp_path: Path) -> None:
+    data = output.read_bytes().replace(b"compositeWithTrainedAlgorithmicMedia", b"compositeWithTrainedAlgorithmicMedio")
+    (tmp_path / "edited.mp4").write_bytes(data)
+    report = verify_file(tmp_path / "edited.mp4")
+    assert report.exit_code == 4
+    assert "a statement in the credentials was changed or taken out (assertion.hashedURI.mismatch" in said(report)
 
 
 def test_truncated_is_tampering(output: Path, tmp_path: Path) -> None:
@@ -161,6 +173,28 @@ def test_a_still_output(tmp_path: Path) -> None:
     assert report.exit_code == 0
     assert report.mark is not None
     assert report.mark.payload == b"\x01" + marker.record_id.bytes[:5]
+
+
+def test_faults_of_this_installation_say_nothing_of_the_file(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A marked file is marked, whatever became of the ledger and the key here."""
+    home = tmp_path / "copy"
+    shutil.copytree(ledger_path().parent, home)
+    monkeypatch.setenv("INTRACODER_HOME", str(home))
+    ledger_path().chmod(0o644)
+    report = verify_file(output)
+    assert report.exit_code == 0
+    assert report.ledger_entry is None
+    assert "ledger is not used: " in said(report)
+    assert "expected mode 0600, got 0644" in json.loads(report.to_json())["ledger_fault"]
+    assert report.credentials.is_own
+    (home / "c2pa_identity.pem").chmod(0o644)
+    report = verify_file(output)
+    assert report.exit_code == 0
+    assert not report.credentials.is_own
+    with pytest.raises(ProvenanceError, match="chmod 600"):
+        signing_identity()
 
 
 def test_a_broken_ledger_is_said(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,6 +184,57 @@ def test_verify_finds_credentials_and_notices_a_changed_byte(place, swapped, tmp
     assert place.run("verify", changed).code == 4
 
 
+def test_steps_by_themselves_show_their_consent_and_end_with_its_withdrawal(place, swapped, tmp_path):
+    del swapped
+    own = Place(tmp_path / "own")
+    shutil.copytree(place.folder, own.folder)
+    source, project = own.source, own.folder / "out_project"
+
+    def run(code, *arguments):
+        done = own.run(*arguments)
+        assert done.code == code, done.err
+        return done.out if code == 0 else done.error_line()
+
+    card = run(0, "show", "model", project / "model")
+    assert all(word in card for word in ('basis = "synthetic"', "intended_use = ", "limits = ", "steps = 4"))
+    digest = card.split("# consent ")[1].split(":")[0]
+    assert "holds today" in card
+    assert digest in run(0, "consent", "show", source)
+    assert "holds for private, research" in run(0, "consent", "verify", source)
+    run(0, "consent", "countersign", source, "--key", own.folder / "subject.key")
+    assert "countersigned no" not in run(0, "consent", "show", source)
+
+    run(0, "extract", source, "--out", own.folder / "set", "--person", "source", "--quiet")
+    model = own.folder / "model"
+    sets = ("--source-set", own.folder / "set", "--target-set", project / "target")
+    budget = ("--steps", 2, "--set", "train.enhancer_minutes=0", "--quiet")
+    run(0, "train", "--source", source, *sets, "--model", model, *budget)
+    rendered = (
+        "--target",
+        own.target,
+        "--target-set",
+        project / "target",
+        "--out",
+        own.folder / "again.mov",
+        "--quiet",
+    )
+    assert "covers private, research, not publish" in run(3, "render", "--model", model, *rendered, "--use", "publish")
+    assert "disclosure" in run(2, "render", "--model", model, *rendered, "--label", "none")
+    told = ("--label", "none", "--disclosure", "at the door")
+    run(0, "render", "--model", model, *rendered, *told)
+    assert "viewers are told here: at the door" in run(0, "verify", own.folder / "again.mov")
+
+    assert digest in run(0, "consent", "withdraw", source)
+    (own.folder / "again.mov").unlink()
+    assert "withdrawn" in run(3, "render", "--model", model, *rendered)
+    assert "withdrawn" in run(3, "train", "--source", source, *sets, "--model", model, *budget)
+    assert "withdrawn" in run(3, "consent", "verify", source)
+    assert "withdrawn" in run(3, "explain", "--project", project, "--target", own.target, "--out", own.folder / "e.png")
+    assert "# consent refused: " in run(0, "show", "model", model)
+    assert not (own.folder / "again.mov").exists()
+    assert not (own.folder / "e.png").exists()
+
+
 def test_the_target_itself_has_nothing_to_verify(place):
     assert place.run("verify", place.target).code == 1
 

@@ -1,12 +1,15 @@
 """Options: what is refused, what goes over what, and that a saved config says everything."""
 
 import dataclasses
+import os
 
 import pytest
 
 from intracoder.cli.options import render_flags, resolved, training_flags
 from intracoder.config import DetectConfig, RenderConfig, RunConfig, TrainConfig, from_mapping, load_config, to_toml
-from intracoder.errors import ConfigError
+from intracoder.errors import ConfigError, WeightsError
+from intracoder.evaluation.suites import find_suite
+from intracoder.nets.model_card import read_card
 
 
 def saved(folder, text):
@@ -49,6 +52,29 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"run\.toml: can't be read"):
         load_config(path)
+
+
+HOSTILE = {
+    "brackets": b"a = " + b"[" * 5000,
+    "digits": b"a = " + b"9" * 5000,
+    "size": b"a = 1\n" + b"#" * (1 << 20),
+}
+
+
+@pytest.mark.parametrize("kind", [*HOSTILE, "pipe", "folder"])
+def test_hostile_toml_is_one_line_for_every_reader(tmp_path, kind):
+    path = tmp_path / "model.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(HOSTILE[kind])
+    readers = (load_config, lambda p: find_suite(str(p)), lambda p: read_card(p.parent))
+    for read in readers:
+        with pytest.raises((ConfigError, WeightsError), match=r"model\.toml: can't be read") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
 
 
 RANGES = {

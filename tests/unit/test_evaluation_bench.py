@@ -115,7 +115,10 @@ PAIR = '[[pair]]\nname = "one"\nsource = ["s.mp4"]\ntarget = "t.mp4"\n'
 
 
 def test_a_suite_file_is_read_strictly(tmp_path: Path) -> None:
-    path = write_suite(tmp_path, "minutes = [5]\nsteps = [100]\nseeds = [0, 7]\n" + PAIR + "frames = [2, 9]\n")
+    path = write_suite(
+        tmp_path,
+        'consent_basis = "synthetic"\n' + "minutes = [5]\nsteps = [100]\nseeds = [0, 7]\n" + PAIR + "frames = [2, 9]\n",
+    )
     suite = load_suite(path, tmp_path)
     assert suite.budgets == (Budget(minutes=5.0), Budget(steps=100))
     assert [one.label for one in suite.budgets] == ["5 min", "100 steps"]
@@ -135,6 +138,7 @@ def test_a_suite_file_is_read_strictly(tmp_path: Path) -> None:
         (PAIR.replace('"one"', '"../one"'), "name: expected"),
         ('seeds = ["a"]\n' + PAIR, "seeds"),
         ('consent_basis = "none"\n' + PAIR, "consent_basis: expected one of self"),
+        (PAIR, "consent_basis: expected one of self.* got ''"),
         ("[[pair]]\n", "target and source"),
         ("= broken", "can't be read as a suite"),
     ],

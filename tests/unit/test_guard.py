@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import math
 import sys
 import types
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from intracoder.errors import GuardError, WeightsError
+from intracoder.nets.runtime import ORT_ERRORS
 from intracoder.provenance import guard
 from intracoder.provenance.guard import ContentGuard, HighestScorer
 from intracoder.records import Image
@@ -68,11 +70,16 @@ def test_refuses_the_mean_of_the_top_tenth() -> None:
         ValueError("bad shape"),
         WeightsError("gone"),
         OSError("disk"),
+        MemoryError(),
+        AttributeError("no such thing"),
+        cv2.error("bad\nsize"),
+        ORT_ERRORS[0]("no\nkernel"),
     ],
 )
 def test_fails_closed(answer: float | Exception) -> None:
-    with pytest.raises(GuardError, match="so it is refused"):
+    with pytest.raises(GuardError, match="so it is refused") as caught:
         check(0.0, answer)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_frames_is_refused() -> None:
@@ -80,9 +87,12 @@ def test_no_frames_is_refused() -> None:
         check(0.0, frames=0)
 
 
-def test_a_guard_that_cannot_load_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [WeightsError("open_nsfw: file missing"), MemoryError(), *(e("x") for e in ORT_ERRORS)]
+)
+def test_a_guard_that_cannot_load_refuses(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken(*args: object, **options: object) -> None:
-        raise WeightsError("open_nsfw: file missing")
+        raise error
 
     monkeypatch.setattr(guard, "onnx_session", broken)
     with pytest.raises(GuardError, match="can't be loaded, so nothing is processed"):
@@ -108,17 +118,49 @@ def test_every_picture_of_a_source_folder_is_scored(tmp_path: Path) -> None:
         ContentGuard(Scripted(0.0, 0.0, 0.9)).check_files([tmp_path])
 
 
-def test_nudenet_counts_exposed_parts_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Detector:
-        found: ClassVar[list[dict[str, object]]] = []
+class Detector:
+    """In the place of NudeNet's own."""
 
-        def detect(self, image: np.ndarray) -> list[dict[str, object]]:
-            assert image.shape == BLANK.shape
-            return self.found
+    found: ClassVar[list[dict[str, object]]] = []
 
+    def detect(self, image: np.ndarray) -> list[dict[str, object]]:
+        assert image.shape == BLANK.shape
+        return self.found
+
+
+@pytest.fixture
+def nudenet(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     module = types.ModuleType("nudenet")
     module.NudeDetector = Detector  # type: ignore[attr-defined]
+    module.__spec__ = importlib.machinery.ModuleSpec("nudenet", None)
     monkeypatch.setitem(sys.modules, "nudenet", module)
+    return module
+
+
+def test_a_second_scorer_that_is_installed_and_cannot_load_refuses(
+    nudenet: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ContentGuard()
+    monkeypatch.delattr(nudenet, "NudeDetector")
+    with pytest.raises(GuardError, match="can't be loaded, so nothing is processed"):
+        ContentGuard()
+
+
+def test_bare_armpits_refuse_at_the_limit_and_never_by_their_mean(nudenet: types.ModuleType) -> None:
+    check_nudenet = ContentGuard(guard.NudeNet()).check_images
+    for part, weak in (("ARMPITS_EXPOSED", 0.49), ("BELLY_EXPOSED", 0.49), ("FEMALE_BREAST_EXPOSED", 0.35)):
+        Detector.found = [{"class": part, "score": weak}]
+        check_nudenet([BLANK] * 20, what="portrait")
+        Detector.found = [{"class": part, "score": 0.5}]
+        with pytest.raises(GuardError, match="refused as sexual content"):
+            check_nudenet([BLANK], what="portrait")
+    Detector.found = [{"class": "FEMALE_BREAST_EXPOSED", "score": 0.36}]
+    with pytest.raises(GuardError, match="mean of the top tenth"):
+        check_nudenet([BLANK] * 20, what="portrait")
+
+
+def test_nudenet_counts_exposed_parts_only(nudenet: types.ModuleType) -> None:
+    Detector.found = []
     scorer = guard.NudeNet()
     assert scorer.score(BLANK) == 0.0
     Detector.found = [{"class": "FACE_FEMALE", "score": 0.9}, {"class": "FEET_EXPOSED", "score": 0.9}]

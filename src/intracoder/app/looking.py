@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intracoder.app.consents import CONSENT_FOLDER, kept_grants
+from intracoder.app.consents import consent_states, kept_grants
 from intracoder.app.rendering import render_job
 from intracoder.build import compositor, face_networks
 from intracoder.config import RunConfig
-from intracoder.errors import NoFaceError, WeightsError
+from intracoder.errors import NoFaceError
 from intracoder.media.atomic import new_beside
 from intracoder.protocols import Progress, silent
 
 if TYPE_CHECKING:
+    from intracoder.provenance.guard import ContentGuard
     from intracoder.records import Image
 
 LABEL_BAND = 0.16
@@ -26,8 +27,11 @@ def faces(clip: Path, sheet: Path, *, config: RunConfig, progress: Progress = si
     from intracoder.faces.tracker import track_faces
     from intracoder.media.reader import probe, read_frames
     from intracoder.media.writer import write_image
+    from intracoder.provenance.guard import ContentGuard
 
-    info, networks = probe(clip), face_networks(config.detect)
+    info = probe(clip)
+    ContentGuard().check_file(clip)
+    networks = face_networks(config.detect)
     tracks = track_faces(
         read_frames(clip),
         detector=networks.detector,
@@ -68,12 +72,17 @@ def explain(
         use: What the picture is for.
 
     Raises:
+        ConsentError, GuardError: Refused.
         NoFaceError: The frame shows no face to swap.
     """
     from intracoder.evaluation.stages import draw_stages
     from intracoder.media.reader import read_frames
+    from intracoder.provenance.guard import ContentGuard
     from intracoder.swap.swapper import IntracoderSwapper
 
+    kept_grants(model, use=use)  # refuses before any work
+    guard = ContentGuard()
+    guard.check_file(target)
     options = config.train
     swapper = IntracoderSwapper(model, device=options.device, precision=options.precision, threads=options.threads)
     job = render_job(swapper, model, target, target_set, target_set.parent / "render", config)
@@ -83,10 +92,13 @@ def explain(
     (found,) = list(read_frames(target, start=chosen, stop=chosen + 1))
     parts = compositor(swapper, model, config.render, options)
     (stages,) = parts.compose([found], [job.faces[chosen]])
-    publish_picture(draw_stages(stages, swapper.planes(job.faces[chosen])), picture, model, target, use=use)
+    drawn = draw_stages(stages, swapper.planes(job.faces[chosen]))
+    publish_picture(drawn, picture, model, target, use=use, guard=guard)
 
 
-def publish_picture(image: Image, picture: Path, model: Path, target: Path, *, use: str) -> None:
+def publish_picture(
+    image: Image, picture: Path, model: Path, target: Path, *, use: str, guard: ContentGuard | None = None
+) -> None:
     """Writes a figure that shows swapped faces: labelled, marked and signed like every output.
 
     A white band is added below, where the label covers nothing.
@@ -100,7 +112,7 @@ def publish_picture(image: Image, picture: Path, model: Path, target: Path, *, u
 
     grants = kept_grants(model, use=use)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    marker = Marker(grants, ContentGuard(), target, model_sha256=model_sha256(model), is_still=True)
+    marker = Marker(grants, guard or ContentGuard(), target, model_sha256=model_sha256(model), is_still=True)
     unsigned = new_beside(picture)
     band = round(LABEL_BAND * min(image.shape[:2]))
     framed = np.pad(image, ((0, band), (0, 0), (0, 0)), constant_values=255)
@@ -126,16 +138,17 @@ def _telling_frame(target_set: Path) -> int:
 
 
 def show_model(model: Path) -> str:
-    """A model's card and the consent it carries, in plain text."""
-    card = model / "model.toml"
-    try:
-        text = card.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{card}: can't be read: {error}; give the folder of a trained model") from error
-    lines = [text.rstrip(), ""]
-    for path in sorted((model / CONSENT_FOLDER).glob("*.toml")):
-        lines += [f"# consent {path.stem}", path.read_text(encoding="utf-8").rstrip()]
-    return "\n".join(lines)
+    """A model's card as TOML, with a comment on each consent record: whether it holds today.
+
+    Raises:
+        WeightsError: There is no card, or it is not one.
+    """
+    from intracoder.nets.model_card import card_to_toml, read_card
+
+    card = read_card(model)
+    # written anew from what was understood, so that a hostile file can neither hide a line nor steer a terminal
+    text = "\n".join([card_to_toml(card), *(f"# {state}" for state in consent_states(model, card))])
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def doctor() -> dict[str, object]:

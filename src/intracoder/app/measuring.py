@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intracoder.app.consents import suite_footage
 from intracoder.app.requests import SwapRequest
 from intracoder.app.whole import swap
 from intracoder.config import RunConfig
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from intracoder.evaluation.methods import CallableMethod, SwapJob
     from intracoder.evaluation.readings import Clip
     from intracoder.evaluation.scorecard import Scorecard
-
-EVIDENCE: Mapping[str, Mapping[str, str]] = {
-    "synthetic": {"generator": "rendered for a SwapBench suite"},
-    "dataset-licence": {
-        "dataset": "a SwapBench suite",
-        "licence": "as the data set's own terms say",
-        "url": "see the suite",
-    },
-}
-"""What a consent record of a suite's footage states; other bases need a record of the user's own."""
 
 
 def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
@@ -162,26 +152,11 @@ def _learning(config: RunConfig) -> tuple[CallableMethod, CallableMethod]:
 def _run(job: SwapJob, config: RunConfig, progress: Progress) -> Clip:
     """One swap of a suite, published like any other: what is measured is what users get."""
     from intracoder.evaluation.readings import Clip
-    from intracoder.provenance.consent import ConsentTerms, new_consent
 
-    footage = job.folder / "source"
-    footage.mkdir(parents=True, exist_ok=True)
-    for path in job.source:
-        if path.is_dir():
-            shutil.copytree(path, footage / path.name, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(path, footage / path.name)
-    terms = ConsentTerms(
-        basis=job.consent_basis,
-        adult=True,
-        scope=("research",),
-        evidence=EVIDENCE.get(job.consent_basis, {}),
-        identity=f"source of {job.pair}",
-    )
-    new_consent(footage, terms)
+    sources = suite_footage(job.source, job.folder / "source", basis=job.consent_basis, pair=job.pair)
     train = dataclasses.replace(config.train, minutes=job.budget.minutes or 1.0, steps=job.budget.steps, seed=job.seed)
     request = SwapRequest(
-        sources=(footage,),
+        sources=sources,
         target=job.target,
         output=job.folder / "output.mp4",
         project=job.folder / "project",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intracoder.app.consents import keep_grants
+from intracoder.app.consents import check_covered, consent_cards
 from intracoder.app.requests import Choice
 from intracoder.build import ENHANCER_FILE, face_networks
 from intracoder.config import RunConfig
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from intracoder.faceset.curate import CurateReport
     from intracoder.faceset.store import FaceSet
     from intracoder.provenance.consent import ConsentGrant
+    from intracoder.provenance.guard import ContentGuard
 
 
 def extract(
@@ -29,11 +30,29 @@ def extract(
     person: str | None = None,
     choice: Choice = Choice(),
     is_target: bool = False,
+    guard: ContentGuard | None = None,
     progress: Progress = silent,
 ) -> FaceSet:
-    """Finds one person and writes the face set; see ``faceset.extract.extract_faces``."""
+    """Finds one person and writes the face set; see ``faceset.extract.extract_faces``.
+
+    Args:
+        sources: Clips, photos and folders.
+        folder: Of the face set.
+        config: Its ``detect``, ``extract`` and ``curate`` parts.
+        person: Who this is; the folder's name by default.
+        choice: Which of several people.
+        is_target: Lists every frame's face, as rendering needs.
+        guard: One that has checked the footage; without, a new one checks it before any work.
+        progress: Told of frames and crops.
+
+    Raises:
+        GuardError: The content guard refuses.
+        ConfigError, MediaError, NoFaceError: As ``extract_faces``.
+    """
     from intracoder.faceset.extract import extract_faces
 
+    if guard is None:
+        _guarded(sources, progress)
     networks = face_networks(config.detect)
     return extract_faces(
         sources,
@@ -64,7 +83,9 @@ def train(
     model: Path,
     *,
     config: RunConfig,
+    sources: Sequence[Path],
     grants: Sequence[ConsentGrant],
+    guard: ContentGuard | None = None,
     progress: Progress = silent,
 ) -> None:
     """Trains intracoder and colour and resolution network; goes on where a stopped training ended.
@@ -74,14 +95,18 @@ def train(
         target_sets: Face sets of the people whose heads it will be put on.
         model: Folder of the model.
         config: Budgets and sizes.
-        grants: Consent for the source, from ``provenance.consent.load_consent``; kept with the model.
+        sources: The footage that the source's face set was cut from.
+        grants: Consent for that footage, from ``provenance.consent.load_consent``; kept in the model's card.
+        guard: One that has checked the footage; without, a new one checks it, and the targets' crops, before any work.
         progress: Told of every stage.
 
     Raises:
-        ConsentError: No grant.
+        ConsentError: No grant, a face of other footage than it was given for, or another person's face.
+        GuardError: The content guard refuses.
         TrainingInterruptedError: On Ctrl-C, after everything was saved.
     """
     from intracoder.faceset.store import FaceSet
+    from intracoder.provenance.working import WorkingMark
     from intracoder.training.loop import train_intracoder
 
     if not grants:
@@ -89,9 +114,18 @@ def train(
     if not target_sets:
         raise ConfigError("training: expected at least one target face set beside the source's, got none")
     sets = [FaceSet.open(folder) for folder in (source_set, *target_sets)]
+    check_covered(sets[0], grants)
+    if guard is None:
+        _guarded([*sources, *target_sets], progress)
     _check_one_person(sets[0])
-    keep_grants(grants, model)
-    train_intracoder([found.person_frames() for found in sets], model, config.train, progress=progress)
+    train_intracoder(
+        [found.person_frames() for found in sets],
+        model,
+        config.train,
+        consents=consent_cards(grants, person=sets[0].info.person),
+        mark_preview=WorkingMark(f"preview of {model.name}").mark_frame,
+        progress=progress,
+    )
     train_second(model, config, progress=progress)
 
 
@@ -102,9 +136,19 @@ def _check_one_person(source: FaceSet) -> None:
     from intracoder.faceset.curate import centroid
     from intracoder.provenance.consent import check_same_person
 
-    kept = [(entry.aligned.face.embedding, entry.file) for entry in source.kept()]
-    known = [(embedding, str(source.folder / "crops" / str(file))) for embedding, file in kept if embedding is not None]
-    check_same_person(centroid(source), np.stack([e for e, _ in known]), [name for _, name in known])
+    kept = {str(source.folder / "crops" / str(entry.file)): entry.aligned.face.embedding for entry in source.kept()}
+    known = {name: embedding for name, embedding in kept.items() if embedding is not None}
+    if len(known) < len(kept):
+        unknown = next(name for name in kept if name not in known)
+        raise ConsentError(f"{unknown}: whose face it is was never measured; extract the face set anew")
+    check_same_person(centroid(source), np.stack(list(known.values())), list(known))
+
+
+def _guarded(paths: Sequence[Path], progress: Progress) -> None:
+    """GuardError where the content guard refuses one of ``paths``, or can't answer."""
+    from intracoder.provenance.guard import ContentGuard
+
+    ContentGuard().check_files(paths, progress)
 
 
 def train_second(model: Path, config: RunConfig, *, progress: Progress = silent) -> None:

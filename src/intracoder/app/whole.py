@@ -50,13 +50,16 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
         beside.write_text(to_toml(config), encoding="utf-8")
     source_set, target_set = project / "source", project / "target"
     with _timed(seconds, "extract"):
-        source = extract(request.sources, source_set, config=config, choice=request.source_choice, progress=progress)
+        source = extract(
+            request.sources, source_set, config=config, choice=request.source_choice, guard=guard, progress=progress
+        )
         target = extract(
             [request.target],
             target_set,
             config=config,
             choice=request.target_choice,
             is_target=True,
+            guard=guard,
             progress=progress,
         )
     with _timed(seconds, "curate"):
@@ -66,7 +69,16 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
             for warning in curated.warnings:
                 log.warning("%s: %s", made.info.person, warning)
     with _timed(seconds, "train"):
-        train(source_set, [target_set], project / "model", config=config, grants=grants, progress=progress)
+        train(
+            source_set,
+            [target_set],
+            project / "model",
+            config=config,
+            sources=request.sources,
+            grants=grants,
+            guard=guard,
+            progress=progress,
+        )
     report = render(
         project / "model",
         request.target,

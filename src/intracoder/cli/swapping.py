@@ -170,7 +170,13 @@ def train(
     grants = app.source_grants(source, use=use, consent=consent)
     with logged(model / "train.log"), progress_on(quiet=quiet) as progress:
         app.train(
-            source_set, target_set, model, config=resolved(config, settings, flags), grants=grants, progress=progress
+            source_set,
+            target_set,
+            model,
+            config=resolved(config, settings, flags),
+            sources=source,
+            grants=grants,
+            progress=progress,
         )
     say({}, f"{model}: trained; look at {model / 'preview.png'}", as_json=False)
 

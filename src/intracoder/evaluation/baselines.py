@@ -6,6 +6,7 @@ simple on purpose, and see nothing that a learning method doesn't.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +37,9 @@ from intracoder.ops.mask import hull_mask, skin_mask, soften
 from intracoder.ops.mesh import mesh_warp
 from intracoder.ops.topology import STABLE
 from intracoder.protocols import Blender, ColorMatcher, Progress
+from intracoder.provenance.consent import load_consent
+from intracoder.provenance.guard import ContentGuard
+from intracoder.provenance.working import WorkingMark
 from intracoder.records import Affine, Crops, Image, Mask, Points
 
 CRF = 16
@@ -114,9 +118,11 @@ class Baseline:
         """Swaps the judged frames and writes them to the job's folder.
 
         Raises:
+            ConsentError, GuardError: refused, before any work.
             NoFaceError: source or target shows no face.
             MediaError: a clip can't be read or written.
         """
+        check_allowed(job)
         clip = Clip(path=job.target, start=job.start, stop=job.stop)
         target = self._shared.target(clip)
         crop_px = target.native_crop_px()
@@ -128,12 +134,14 @@ class Baseline:
         wanted = features(target, neutrals.target)
         shapes = target.shapes - neutrals.target + neutrals.source
         places = {one.face.frame_index: k for k, one in enumerate(target.aligned)}
-        path = job.folder / "output.mp4"
-        with ClipWriter(path, probe(job.target), crf=CRF) as writer:
+        path, mark = job.folder / "output.mp4", WorkingMark(f"{self.name} of {job.pair}")
+        tags = mark.container_tags()
+        comment = tags.pop("comment")
+        with ClipWriter(path, probe(job.target), crf=CRF, comment=comment, metadata=tags) as writer:
             for index, frame in enumerate(clip.frames()):
                 k = places.get(index)
                 if k is None:
-                    writer.write(frame)
+                    writer.write(dataclasses.replace(frame, pixels=mark.mark_frame(frame.pixels)))
                     continue
                 j = int(nearest(known, wanted[k], 1)[0])
                 face = target.aligned[k]
@@ -142,7 +150,7 @@ class Baseline:
                 swapped = transform_points(posed(shapes[k], face.head), matrix)
                 there = transform_points(face.face.points, matrix)
                 image = self._composite(frame.pixels, matrix, crops[j], points[j], swapped, there)
-                writer.write(type(frame)(pixels=image, index=frame.index, pts=frame.pts))
+                writer.write(dataclasses.replace(frame, pixels=mark.mark_frame(image)))
                 progress(self.name, float(index + 1), float(len(target.aligned)), "")
         return Clip(path=path)
 
@@ -181,6 +189,21 @@ def _feathered(hull: Mask, width_px: float) -> Mask:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     core = np.asarray(cv2.erode(hull, kernel, borderValue=0.0), dtype=np.float32)
     return np.asarray(soften(core, width_px) * (hull > 0), dtype=np.float32)
+
+
+def check_allowed(job: SwapJob) -> None:
+    """Consent and content guard for a swap that a benchmark makes by itself.
+
+    A suite of people who don't exist, or of a data set whose licence allows it, says so itself; footage of anybody
+    else needs the record that every swap needs.
+
+    Raises:
+        ConsentError: there is no record, or it does not hold.
+        GuardError: the content guard refuses, or can't answer.
+    """
+    if job.consent_basis not in ("synthetic", "dataset-licence"):
+        load_consent(job.source, use="research")
+    ContentGuard().check_files([job.target, *job.source])
 
 
 class BaselineReader:

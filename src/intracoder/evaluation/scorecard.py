@@ -94,7 +94,7 @@ def from_json(text: str, *, where: str) -> Scorecard:
         metrics = {key: _measured_from(key, one, where) for key, one in data["metrics"].items()}
         names = {f.name for f in dataclasses.fields(Scorecard)} - {"metrics"}
         return Scorecard(**{name: data[name] for name in names}, metrics=metrics)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{where}: can't be read as a scorecard: {error!r}") from error
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from intracoder.config import read_toml
 from intracoder.errors import ConfigError, MediaError
 from intracoder.evaluation.readings import Clip
 
@@ -103,11 +103,7 @@ def find_suite(name: str, data: Path | None = None) -> Suite:
 
 def load_suite(path: Path, folder: Path) -> Suite:
     """Reads a suite file; its paths are relative to ``folder``. ConfigError says what is wrong where."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as a suite: {error}") from error
-    read = _Reader(data, str(path))
+    read = _Reader(read_toml(path, what="a suite"), str(path))
     budgets = [Budget(minutes=float(m)) for m in read.numbers("minutes")]
     budgets += [Budget(steps=int(s)) for s in read.numbers("steps")]
     suite = Suite(
@@ -115,15 +111,15 @@ def load_suite(path: Path, folder: Path) -> Suite:
         pairs=tuple(_pair(_Reader(one, f"{path}: pair {k}"), folder) for k, one in enumerate(read.tables("pair"))),
         budgets=tuple(budgets) or (Budget(minutes=5.0),),
         seeds=tuple(int(s) for s in read.numbers("seeds")) or (0,),
-        consent_basis=read.text("consent_basis", "synthetic"),
+        consent_basis=read.text("consent_basis", ""),  # stated by who makes a suite, never assumed
     )
     read.finish()
-    if suite.consent_basis not in CONSENT_BASES:
-        known = ", ".join(CONSENT_BASES)
-        raise ConfigError(f"{path}: consent_basis: expected one of {known}, got {suite.consent_basis!r}")
     names = [pair.name for pair in suite.pairs]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"{path}: expected at least one [[pair]], each with its own name, got {names}")
+    if suite.consent_basis not in CONSENT_BASES:
+        known = ", ".join(CONSENT_BASES)
+        raise ConfigError(f"{path}: consent_basis: expected one of {known}, got {suite.consent_basis!r}")
     return suite
 
 

@@ -271,6 +271,6 @@ def _stored(plan: _Plan, fingerprint: str) -> TrialResult | None:
             error=data["error"],
             frame_slices={name: tuple(frames) for name, frames in data["frame_slices"].items()},
         )
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
         # a damaged record is no record: the trial is run again
         return None

@@ -270,7 +270,7 @@ def load_enhancer(path: Path) -> Enhancer:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(METADATA_KEY, "")
         config = from_mapping(EnhancerConfig, json.loads(text), where=METADATA_KEY)
-    except (SafetensorError, OSError, json.JSONDecodeError, AttributeError, ConfigError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError, RecursionError, AttributeError, ConfigError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: expected an enhancer's config in its header: {reason}; train it again") from error
     enhancer = Enhancer(config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import tomli_w
 import torch
 
-from intracoder.config import from_mapping
+from intracoder.config import from_mapping, read_toml
 from intracoder.errors import ConfigError, WeightsError
 from intracoder.nets.device import Compute
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig
@@ -21,7 +20,16 @@ from intracoder.nets.tensor_file import Layout, read_tensors
 CARD_FILE = "model.toml"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT = 1
-_CARD_MAX_BYTES = 1 << 20
+INTENDED_USE = (
+    "Replacing the target's face with the source's in footage that the consent below covers. Outputs are labelled, "
+    "marked and signed. Not for deceiving anybody, for sexual content, or for people who did not agree."
+)
+LIMITS = (
+    "It draws the people named here and nobody else.",
+    "It fails where a pose, an expression or a light is far from what both people's crops show.",
+    "Hair, glasses that cross the face, hands and anything else in front of it stay the target's or are drawn badly.",
+    "Its losses measure redrawing of known faces; how good a swap is only `intracoder evaluate` measures.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,24 @@ class PersonCard:
     """Crops it was trained on."""
     held_out: int
     """Crops it was measured on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentCard:
+    """Why a person of the model may be used: what one consent record says, and the record itself."""
+
+    person: str
+    """PersonCard.name of whom it is about."""
+    basis: str
+    """Why the face may be used, such as synthetic or written-consent."""
+    scope: tuple[str, ...]
+    """Uses that it covers."""
+    expires: str | None = None
+    """Last day on which it holds."""
+    record_sha256: str
+    """What manifests, the ledger and the deny list name the record by."""
+    record: str
+    """The signed record as TOML, without its list of files; every use of the model checks it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +100,12 @@ class ModelCard:
     """How it was made."""
     people: tuple[PersonCard, ...]
     """In the order of the decoders; the first is the source of the training."""
+    consents: tuple[ConsentCard, ...] = ()
+    """Records that the source was used under, of all sittings."""
+    intended_use: str = INTENDED_USE
+    """What the model is for."""
+    limits: tuple[str, ...] = LIMITS
+    """What it can't do."""
 
     def index_of(self, name: str) -> int:
         """Decoder of the person called ``name``; WeightsError where there is none."""
@@ -85,9 +117,11 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CardFile:
-    """The file without its list of people."""
+    """The file without its lists of people and consents."""
 
     format: int
+    intended_use: str = INTENDED_USE
+    limits: tuple[str, ...] = LIMITS
     net: IntracoderConfig = field(default_factory=IntracoderConfig)
     training: TrainingFacts
 
@@ -102,10 +136,14 @@ def card_to_toml(card: ModelCard) -> str:
     return tomli_w.dumps(
         {
             "format": FORMAT,
+            "intended_use": card.intended_use,
+            "limits": card.limits,
             "net": table(card.net),
             "training": table(card.training),
             "people": [table(person) for person in card.people],
-        }
+            "consents": [table(consent) for consent in card.consents],
+        },
+        multiline_strings=True,
     )
 
 
@@ -113,24 +151,31 @@ def read_card(folder: Path) -> ModelCard:
     """Reads ``model.toml``; WeightsError in one line for anything but a card of this format."""
     path = folder / CARD_FILE
     try:
-        if path.stat().st_size > _CARD_MAX_BYTES:
-            raise WeightsError(f"{path}: expected a model card of at most {_CARD_MAX_BYTES} bytes")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise WeightsError(f"{path}: can't be read as a model card: {error}; train the model first") from error
-    people = data.pop("people", None)
+        data = read_toml(path, what="a model card")
+    except ConfigError as error:
+        raise WeightsError(f"{error}; train the model first") from error
+    people, consents = data.pop("people", None), data.pop("consents", [])
     if data.get("format") != FORMAT:
         raise WeightsError(f"{path}: expected format {FORMAT}, got {data.get('format')!r}; train the model again")
-    if not isinstance(people, list) or not all(isinstance(person, Mapping) for person in people):
-        raise WeightsError(f"{path}: expected a list of people, got {people!r}")
+    for name, tables in (("people", people), ("consents", consents)):
+        if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+            raise WeightsError(f"{path}: expected a list of {name}, got {tables!r:.200}")
     try:
         file = from_mapping(_CardFile, data, where=str(path))
         cards = tuple(from_mapping(PersonCard, person, where=f"{path}: people") for person in people)
+        records = tuple(from_mapping(ConsentCard, consent, where=f"{path}: consents") for consent in consents)
     except (ConfigError, TypeError) as error:
         raise WeightsError(f"{path}: not a model card of this program: {error}; train the model again") from error
     if len({card.name for card in cards}) != file.net.people:
         raise WeightsError(f"{path}: expected {file.net.people} people of different names, got {len(cards)}")
-    return ModelCard(net=file.net, training=file.training, people=cards)
+    return ModelCard(
+        net=file.net,
+        training=file.training,
+        people=cards,
+        consents=records,
+        intended_use=file.intended_use,
+        limits=file.limits,
+    )
 
 
 def weights_layout(net: Intracoder) -> dict[str, Layout]:

@@ -16,14 +16,10 @@ from intracoder.nets.weights import load_bytes
 
 _THREADS_MAX = 4
 _SEVERITY_ERROR = 3
-_OPEN_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
+"""Everything that onnxruntime raises; its exceptions have no class in common."""
 
 
 class OnnxNet:
@@ -49,8 +45,16 @@ class OnnxNet:
         return tuple(self._outputs)
 
     def run(self, batch: Float32[np.ndarray, "..."]) -> tuple[Float32[np.ndarray, "..."], ...]:
-        """All outputs for one input batch, in the file's order; layouts are in the manifest."""
-        return tuple(self._session.run(self._outputs, {self._input_name: batch}))
+        """All outputs for one input batch, in the file's order; layouts are in the manifest.
+
+        Raises:
+            WeightsError: the batch does not fit, or there is too little memory.
+        """
+        try:
+            return tuple(self._session.run(self._outputs, {self._input_name: batch}))
+        except ORT_ERRORS as error:
+            reason = " ".join(str(error).split())
+            raise WeightsError(f"weights {self._name!r}: onnxruntime can't run it: {reason}") from error
 
 
 def onnx_session(name: str, *, threads: int = 0, folder: Path | None = None) -> OnnxNet:
@@ -75,6 +79,6 @@ def onnx_session(name: str, *, threads: int = 0, folder: Path | None = None) -> 
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except _OPEN_ERRORS as error:
+    except ORT_ERRORS as error:
         raise WeightsError(f"weights {name!r}: onnxruntime can't open it: {error}") from error
     return OnnxNet(session, name=name)

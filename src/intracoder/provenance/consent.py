@@ -59,7 +59,9 @@ class ConsentGrant:
     """First 16 hex digits of the operator key's fingerprint, or "package"."""
     is_countersigned: bool
     record_toml: str
-    """The signed record without its file list, to be kept in project folders and model cards."""
+    """The signed record without its file list, to be kept in model cards."""
+    file_hashes: frozenset[str] = field(default=frozenset(), compare=False)
+    """sha256 of the files that it was checked for; none where a model card's copy was checked."""
 
 
 def sha256_file(path: Path) -> str:
@@ -220,7 +222,8 @@ def load_consent(
                     f"{file}: was added or changed after {where} was made; take it out, or " + _HINT.format(path=path)
                 )
         grant = _grant(signed, use=use, today=today, where=where)
-        grants[grant.record_sha256] = grant
+        known = grants.get(grant.record_sha256, grant).file_hashes
+        grants[grant.record_sha256] = replace(grant, file_hashes=known | frozenset(hashes))
     people = sorted({grant.identity for grant in grants.values()})
     if len(people) > 1:
         raise ConsentError(f"source: expected one person, got records of {', '.join(people)}; swap them one by one")
@@ -238,15 +241,17 @@ def _record_for(path: Path, hashes: set[str], record: Path | None) -> SignedReco
     return read_consent(path)
 
 
-def check_grant(toml_text: str, *, use: str, where: str, today: dt.date | None = None) -> ConsentGrant:
+def check_grant(toml_text: str, *, use: str | None, where: str, today: dt.date | None = None) -> ConsentGrant:
     """Checks again the record that a project folder or a model card carries (``ConsentGrant.record_toml``).
 
-    Called before a trained model is used: a withdrawal, an expiry or a narrower scope stops it there.
+    Called before a trained model is used: a withdrawal, an expiry or a narrower scope stops it there. With ``use``
+    None it only asks whether the record holds at all, for showing it.
 
     Raises:
         ConsentError: it is malformed, edited, expired, withdrawn, of too narrow a scope or signed by a stranger.
     """
-    return _grant(parse_record(toml_text.encode(), where=where), use=use, today=today, where=where)
+    signed = parse_record(toml_text.encode(), where=where)
+    return _grant(signed, use=use or signed.record.scope[0], today=today, where=where)
 
 
 def verify_consent(path: Path, *, today: dt.date | None = None) -> ConsentGrant:

@@ -61,6 +61,8 @@ class CredentialsReading:
     """Signed with this installation's own chain."""
     signer: str | None = None
     """Common name of the certificate: a claim, unless the reader trusts its issuer."""
+    time_stamp: str | None = None
+    """Time by a time-stamp authority, ISO 8601; who that is, is not checked."""
     generator: str | None = None
     """Program that wrote the manifest."""
     is_ai: bool = False
@@ -209,10 +211,12 @@ def _reading(store: Mapping[str, Any], state: str, failures: tuple[str, ...]) ->
     generators = [_text(_table(g).get("name")) for g in _items(active.get("claim_generator_info"))]
     output = assertions.get(OUTPUT_LABEL, {})
     consents = [_table(r) for r in _items(assertions.get(CONSENT_LABEL, {}).get("records"))]
+    signature = _table(active.get("signature_info"))
     return CredentialsReading(
         state=_state(state, failures),
         is_own=state == "Trusted",
-        signer=_text(_table(active.get("signature_info")).get("common_name")),
+        signer=_text(signature.get("common_name")),
+        time_stamp=_text(signature.get("time")),
         generator=next((g for g in generators if g), _text(active.get("claim_generator"))),
         is_ai=any(kind.lower().endswith("algorithmicmedia") for kind in kinds),
         actions=tuple(a for a in (_text(action.get("action")) for action in actions) if a),

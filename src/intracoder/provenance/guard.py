@@ -20,7 +20,7 @@ import numpy as np
 from intracoder.errors import GuardError, IntracoderError
 from intracoder.media.reader import probe, read_frames, read_image
 from intracoder.media.stills import IMAGE_SUFFIXES
-from intracoder.nets.runtime import onnx_session
+from intracoder.nets.runtime import ORT_ERRORS, onnx_session
 from intracoder.protocols import GuardScorer, Progress, silent
 from intracoder.provenance.consent import source_files
 from intracoder.records import Image
@@ -35,6 +35,22 @@ PICTURES_MAX = 400
 
 _MEAN_BGR = np.array([104, 117, 123], np.float32)
 _NUDENET_REFUSE = 0.5
+_NUDENET_HARMLESS = frozenset({"ARMPITS_EXPOSED", "BELLY_EXPOSED"})
+_FAILURES: tuple[type[Exception], ...] = (
+    IntracoderError,
+    ImportError,
+    OSError,
+    MemoryError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    cv2.error,
+    *ORT_ERRORS,
+)
+"""What loading and asking a scorer can raise; all of it refuses."""
 
 
 class OpenNsfw:
@@ -55,7 +71,11 @@ class OpenNsfw:
 
 
 class NudeNet:
-    """The optional extra's body-part detector (AGPL-3.0), scaled so that its 0.5 is this guard's REFUSE_MAX."""
+    """The optional extra's body-part detector (AGPL-3.0), scaled so that its 0.5 is this guard's REFUSE_MAX.
+
+    It finds bare armpits in clothed portraits at up to 0.35. These, and bellies, refuse at 0.5 like everything
+    exposed, but weaker finds of them alone never add up to a refusal.
+    """
 
     def __init__(self) -> None:
         # an optional extra: only installations that accepted its licence have it
@@ -65,8 +85,16 @@ class NudeNet:
     def score(self, image: Image) -> float:
         """0..1, highest over the exposed parts found."""
         found = self._detector.detect(np.ascontiguousarray(image[..., ::-1]))
-        parts = [float(part["score"]) for part in found if "EXPOSED" in part["class"] and "FEET" not in part["class"]]
-        return min(1.0, max(parts, default=0.0) / _NUDENET_REFUSE * REFUSE_MAX)
+        exposed = [part for part in found if "EXPOSED" in part["class"] and "FEET" not in part["class"]]
+        scores = [_scaled(part["class"], float(part["score"])) for part in exposed]
+        return math.nan if any(math.isnan(s) for s in scores) else max(scores, default=0.0)
+
+
+def _scaled(part: str, score: float) -> float:
+    """NudeNet's score of a part on this guard's scale, 0..1; NaN stays NaN."""
+    share = score / _NUDENET_REFUSE
+    weak_limit = REFUSE_TOP_MEAN if part in _NUDENET_HARMLESS and share < 1 else REFUSE_MAX
+    return min(share * weak_limit, 1.0)
 
 
 class HighestScorer:
@@ -93,8 +121,8 @@ def default_scorer() -> GuardScorer:
         scorers: list[GuardScorer] = [OpenNsfw()]
         if importlib.util.find_spec("nudenet") is not None:
             scorers.append(NudeNet())
-    except (IntracoderError, ImportError, OSError, RuntimeError, ValueError) as error:
-        raise GuardError(f"content guard: can't be loaded, so nothing is processed: {error}") from error
+    except _FAILURES as error:
+        raise GuardError(f"content guard: can't be loaded, so nothing is processed: {_line(error)}") from error
     return HighestScorer(scorers)
 
 
@@ -163,11 +191,16 @@ class ContentGuard:
         """A score that is a number in 0..1."""
         try:
             score = float(self._scorer.score(image))
-        except (IntracoderError, OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise GuardError(f"{what}: the content guard failed, so it is refused: {error}") from error
+        except _FAILURES as error:
+            raise GuardError(f"{what}: the content guard failed, so it is refused: {_line(error)}") from error
         if not 0.0 <= score <= 1.0:  # NaN compares false and is refused here
             raise GuardError(f"{what}: the content guard answered {score}, expected 0..1, so it is refused")
         return score
+
+
+def _line(error: BaseException) -> str:
+    """One line of an error."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def sample_images(path: Path) -> Iterator[Image]:

@@ -77,11 +77,18 @@ def signing_identity() -> SigningIdentity:
 
 
 def local_root_pem() -> str | None:
-    """The root certificate of this installation's own chain; None where it has not signed anything yet."""
+    """The root certificate of this installation's own chain.
+
+    None where it has not signed anything yet, or its file can't be relied on: then reading claims less, while signing
+    says what is wrong.
+    """
     path = home_folder() / "c2pa_identity.pem"
     if not path.exists():
         return None
-    _, chain_pem = _local_identity(path)
+    try:
+        _, chain_pem = _local_identity(path)
+    except ProvenanceError:
+        return None
     return chain_pem[chain_pem.rindex("-----BEGIN CERTIFICATE-----") :]
 
 

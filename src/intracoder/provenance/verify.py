@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from intracoder.errors import MediaError, ProvenanceError
 from intracoder.media.reader import probe, read_frames, read_metadata
 from intracoder.provenance.credentials import CredentialsReading, CredentialsState, is_ours, read_credentials
-from intracoder.provenance.ledger import LedgerEntry, find_payload, read_ledger
+from intracoder.provenance.ledger import LedgerEntry, LedgerReading, find_payload, read_ledger
 from intracoder.provenance.manifest import DIGITAL_SOURCE_TYPE
 from intracoder.provenance.watermark import Residual, TileMark
 from intracoder.records import WatermarkReading
@@ -27,6 +27,16 @@ VERIFY_FRAMES = 96
 """Frames that the mark is read from, spread over the first minutes of a clip."""
 _SPREAD_MAX = 3000
 """Frames decoded at most."""
+_CHANGED = {
+    "assertion.bmffHash": "the picture, the sound or the container was changed",
+    "assertion.dataHash": "the picture or its container was changed",
+    "assertion.boxesHash": "the picture or its container was changed",
+    "assertion.": "a statement in the credentials was changed or taken out",
+    "claim": "the signed list of statements was changed",
+    "ingredient.": "what is said of an earlier version was changed",
+    "": "the credentials are damaged",
+}
+"""What a validation code says in plain words, by how it begins; the first that fits. Source: C2PA 2.2 section 15.2."""
 
 
 class Verdict(Enum):
@@ -53,6 +63,8 @@ class VerifyReport:
     is_ledger_file: bool
     """The file is, byte for byte, the output that the ledger names."""
     ledger_broken_at: int | None
+    ledger_fault: str | None
+    """Why this installation's ledger could not be used at all, or None."""
     comment: str | None
     """The container's own word that it is AI-modified."""
     has_source_type: bool
@@ -71,6 +83,7 @@ class VerifyReport:
         credentials: dict[str, Any] = {
             "state": self.credentials.state.value,
             "signer": self.credentials.signer,
+            "time_stamp": self.credentials.time_stamp,
             "generator": self.credentials.generator,
             "is_own": self.credentials.is_own,
             "is_ai": self.credentials.is_ai,
@@ -94,6 +107,7 @@ class VerifyReport:
                 "unreadable": self.unreadable,
                 "ledger": {"record_id": entry.record_id, "same_file": self.is_ledger_file} if entry else None,
                 "ledger_broken_at": self.ledger_broken_at,
+                "ledger_fault": self.ledger_fault,
                 "comment": self.comment,
                 "digital_source_type": self.has_source_type,
                 "words": list(self.words),
@@ -110,7 +124,7 @@ def verify_file(path: Path, *, mark: TileMark | None = None) -> VerifyReport:
         mark: Whose invisible mark; the public one by default.
 
     Raises:
-        ProvenanceError: there is no such file, or the ledger can't be read.
+        ProvenanceError: there is no such file, or it can't be read.
     """
     if not path.is_file():
         raise ProvenanceError(f"{path}: expected a file to verify, found none")
@@ -123,7 +137,7 @@ def verify_file(path: Path, *, mark: TileMark | None = None) -> VerifyReport:
         unreadable = str(error)
     is_ai_comment = comment is not None and comment.startswith("AI-modified")
     digest, has_source_type = _scan(path)
-    ledger = read_ledger()
+    ledger, ledger_fault = _own_ledger()
     payload = reading.payload if reading is not None else None
     entry = next((e for e in ledger.entries if e.output_sha256 == digest), None)
     if entry is None and (payload or credentials.payload) is not None:
@@ -137,11 +151,20 @@ def verify_file(path: Path, *, mark: TileMark | None = None) -> VerifyReport:
         ledger_entry=entry,
         is_ledger_file=entry is not None and entry.output_sha256 == digest,
         ledger_broken_at=ledger.broken_at,
+        ledger_fault=ledger_fault,
         comment=comment if is_ai_comment else None,
         has_source_type=has_source_type,
         words=(),
     )
     return _with_words(report)
+
+
+def _own_ledger() -> tuple[LedgerReading, str | None]:
+    """This installation's ledger; an empty one and the reason where it can't be used, which is no word on the file."""
+    try:
+        return read_ledger(), None
+    except ProvenanceError as error:
+        return LedgerReading(entries=(), broken_at=None), str(error)
 
 
 def _verdict(credentials: CredentialsReading, mark: WatermarkReading | None, *, is_declared: bool) -> Verdict:
@@ -205,7 +228,7 @@ def _on_credentials(report: VerifyReport) -> Iterator[str]:
         yield "Content Credentials: none. Re-encoding, screen recording and most platforms remove them."
         return
     if credentials.state is CredentialsState.TAMPERED:
-        yield f"Content Credentials of {by} do not fit the file: {', '.join(credentials.failures) or 'unreadable'}."
+        yield f"Content Credentials of {by} do not fit the file: {'; '.join(_changes(credentials.failures))}."
         return
     if credentials.state is CredentialsState.SIGNER_INVALID:
         yield f"Content Credentials of {by} fit the file, but the certificate does not count: " + (
@@ -217,11 +240,23 @@ def _on_credentials(report: VerifyReport) -> Iterator[str]:
         yield "The signature is this installation's own."
     elif is_ours(credentials):
         yield "Who runs the installation that signed is not proven; only that nothing was changed since."
+    if credentials.time_stamp is not None:
+        yield f"Time-stamped {credentials.time_stamp}, by an authority that is not checked here."
     yield f"They declare {'content made or changed by a trained model' if credentials.is_ai else 'no use of AI'}."
     if credentials.disclosure:
         yield f"There is no visible label; viewers are told here: {credentials.disclosure}"
     if credentials.manifest_count > 1:
         yield f"Credentials of earlier versions are kept inside ({credentials.manifest_count - 1})."
+
+
+def _changes(failures: Sequence[str]) -> Iterator[str]:
+    """What was changed, each once, with the validation codes that say so."""
+    found: dict[str, list[str]] = {}
+    for code in failures or ("unreadable",):
+        if not code.startswith("signingCredential."):  # who signed is another question
+            found.setdefault(next(w for begins, w in _CHANGED.items() if code.startswith(begins)), []).append(code)
+    for words, codes in found.items():
+        yield f"{words} ({', '.join(codes)})"
 
 
 def _on_mark(report: VerifyReport) -> Iterator[str]:
@@ -263,6 +298,8 @@ def _on_basis(report: VerifyReport) -> Iterator[str]:
 def _on_ledger(report: VerifyReport) -> Iterator[str]:
     """This installation's own memory."""
     entry = report.ledger_entry
+    if report.ledger_fault is not None:
+        yield f"This installation's ledger is not used: {report.ledger_fault}."
     if report.ledger_broken_at is not None:
         yield f"This installation's ledger is broken at line {report.ledger_broken_at}; what follows there is not used."
     if entry is not None and report.is_ledger_file:

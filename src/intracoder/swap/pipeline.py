@@ -186,7 +186,7 @@ def _open_journal(job: RenderJob) -> _Journal:
                 raise ValueError(f"{path}: segment {number}: expected rows from frame {count} on")  # noqa: TRY301
             count += len(rows)
             whole.append(segment)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         whole, journal = [], fresh  # none yet, or not ours: nothing in it is worth an error, it is rendered anew
     if journal.key != job.key:
         whole, journal = [], fresh

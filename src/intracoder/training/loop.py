@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +26,9 @@ from intracoder.faceset.person import PersonFrames
 from intracoder.nets.device import Compute, choose_compute, step_generator
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
 from intracoder.nets.losses import LossWeights, intracoder_losses
-from intracoder.nets.model_card import ModelCard, PersonCard, TrainingFacts, read_card
+from intracoder.nets.model_card import ConsentCard, ModelCard, PersonCard, TrainingFacts, read_card
 from intracoder.protocols import Progress, silent
+from intracoder.records import Image
 from intracoder.training.augment import Augmentation, augmented, centered
 from intracoder.training.checkpoint import Counters, TrainingState, has_state, load_state, save_model, save_state
 from intracoder.training.dataset import TrainingData, build_training_data
@@ -70,6 +71,8 @@ def train_intracoder(
     config: TrainConfig,
     *,
     net_config: IntracoderConfig | None = None,
+    consents: Sequence[ConsentCard] = (),
+    mark_preview: Callable[[Image], Image] = lambda image: image,
     progress: Progress = silent,
 ) -> TrainingResult:
     """Trains until the budget is spent, going on from what ``folder`` already holds.
@@ -79,6 +82,8 @@ def train_intracoder(
         folder: Of the model; made where it is missing. A preview is rewritten in it.
         config: Budget, size and rates.
         net_config: Layers, instead of a preset's.
+        consents: What the source is used under; kept in the card beside those of earlier sittings.
+        mark_preview: Puts the invisible mark into preview pictures.
         progress: Told of preparation and of steps.
 
     Raises:
@@ -90,9 +95,11 @@ def train_intracoder(
     folder.mkdir(parents=True, exist_ok=True)
     names = [person.name for person in people]
     if has_state(folder):
-        _check_same(folder, net_config, names)
+        consents = _with_earlier(_check_same(folder, net_config, names).consents, consents)
     data = build_training_data(people, net_config, threads=compute.threads, progress=progress)
-    trainer = Trainer(data, folder, config, net_config, compute, progress)
+    trainer = Trainer(
+        data, folder, config, net_config, compute, progress, consents=tuple(consents), mark_preview=mark_preview
+    )
     if has_state(folder):
         load_state(folder, trainer.state)
         trainer.remember()
@@ -112,8 +119,13 @@ class Trainer:
         net_config: IntracoderConfig,
         compute: Compute,
         progress: Progress,
+        *,
+        consents: tuple[ConsentCard, ...],
+        mark_preview: Callable[[Image], Image],
     ) -> None:
         self.data = data.to(compute.device)
+        self.consents = consents
+        self.mark_preview = mark_preview
         self.folder = folder
         self.config = config
         self.compute = compute
@@ -242,7 +254,7 @@ class Trainer:
         """Held-out loss and a new preview."""
         self.validation_loss = validation_loss(self.state.average, self.data, self.compute)
         likenesses = [person.likeness for person in self.data.people]
-        write_preview(self.state.average, likenesses, self.compute, self.folder / PREVIEW_FILE)
+        write_preview(self.state.average, likenesses, self.compute, self.folder / PREVIEW_FILE, self.mark_preview)
 
     def save(self) -> ModelCard:
         """Weights, card and state."""
@@ -264,7 +276,7 @@ class Trainer:
             PersonCard(name=p.likeness.frames.name, frames=len(p) - len(p.held_out), held_out=len(p.held_out))
             for p in self.data.people
         )
-        card = ModelCard(net=self.state.net.config, training=facts, people=people)
+        card = ModelCard(net=self.state.net.config, training=facts, people=people, consents=self.consents)
         save_model(self.folder, card, self.state.average)
         save_state(self.folder, self.state)
         return card
@@ -294,8 +306,14 @@ def validation_loss(net: Intracoder, data: TrainingData, compute: Compute) -> fl
     return float(intracoder_losses(predicted, batch.expected, batch.mask, batch.weight).total())
 
 
-def _check_same(folder: Path, net_config: IntracoderConfig, names: Sequence[str]) -> None:
-    """TrainingError unless the folder's model has these layers and people."""
+def _with_earlier(earlier: Sequence[ConsentCard], new: Sequence[ConsentCard]) -> tuple[ConsentCard, ...]:
+    """All records, each once: what a model learned from footage withdrawn later can't be shed by training on."""
+    known = {consent.record_sha256 for consent in earlier}
+    return (*earlier, *(consent for consent in new if consent.record_sha256 not in known))
+
+
+def _check_same(folder: Path, net_config: IntracoderConfig, names: Sequence[str]) -> ModelCard:
+    """The card of the folder's model; TrainingError unless it has these layers and people."""
     card = read_card(folder)
     found = [person.name for person in card.people]
     if card.net != net_config or found != list(names):
@@ -303,6 +321,7 @@ def _check_same(folder: Path, net_config: IntracoderConfig, names: Sequence[str]
             f"{folder}: holds a training of {', '.join(found)} at {card.net.output_px} px, expected one of "
             f"{', '.join(names)} at {net_config.output_px} px; choose another folder or remove this one"
         )
+    return card
 
 
 def _quiet_fabric(compute: Compute) -> Fabric:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -23,9 +24,11 @@ COMMENT = "AI-modified: training preview made by Intracoder"
 _PAPER, _INK = (24, 26, 31), (225, 228, 235)
 
 
-def write_preview(net: Intracoder, people: list[Likeness], compute: Compute, path: Path) -> None:
-    """Rewrites the picture, whole or not at all."""
-    write_image(path, draw_preview(net, people, compute), comment=COMMENT)
+def write_preview(
+    net: Intracoder, people: list[Likeness], compute: Compute, path: Path, mark: Callable[[Image], Image]
+) -> None:
+    """Rewrites the picture, passed through ``mark``, whole or not at all."""
+    write_image(path, mark(draw_preview(net, people, compute)), comment=COMMENT)
 
 
 def draw_preview(net: Intracoder, people: list[Likeness], compute: Compute) -> Image:
@@ -47,7 +50,7 @@ def draw_preview(net: Intracoder, people: list[Likeness], compute: Compute) -> I
     strips = [
         (f"target: {target.frames.name}", own.real),
         (f"target redrawn by its own decoder: {target.frames.name}", own.generated),
-        (f"swap: {source.frames.name} acting as {target.frames.name}", pasted),
+        (f"AI-modified, swap: {source.frames.name} acting as {target.frames.name}", pasted),
         (f"source, nearest real frame: {source.frames.name}", nearest),
     ]
     return np.concatenate([_strip(label, crops) for label, crops in strips])
