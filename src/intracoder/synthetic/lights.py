@@ -33,11 +33,11 @@ class Light:
     rotation_deg: float = 0.0
     strength: float = 0.8
     exposure: float = 0.9
-    """Factor before the tone curve."""
+    """Factor before the tone curve; 0 measures it on the first frame, as a camera does."""
     areas: tuple[AreaLight, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks ranges."""
         require(self.hdri.isidentifier(), "light.hdri", "a name such as studio", self.hdri)
         require(self.strength >= 0, "light.strength", "at least 0", self.strength)
-        require(self.exposure > 0, "light.exposure", "more than 0", self.exposure)
+        require(self.exposure >= 0, "light.exposure", "at least 0", self.exposure)

@@ -21,6 +21,8 @@ class Quality:
     glossy_bounces: int = 2
     texture_px: int = 0
     """Side that larger textures are scaled down to; 0 leaves them."""
+    light_map_px: int = 0
+    """Width of the map by which the environment's light is sampled; 0 leaves it to the renderer. Small ones start sooner."""
     threads: int = 0
     """CPU threads; 0 takes all. The picture does not depend on it."""
 
@@ -32,4 +34,5 @@ class Quality:
         for name in ("bounces", "diffuse_bounces", "glossy_bounces"):
             require(0 <= getattr(self, name) <= 32, f"quality.{name}", "0..32", getattr(self, name))
         require(self.texture_px >= 0, "quality.texture_px", "at least 0", self.texture_px)
+        require(self.light_map_px >= 0, "quality.light_map_px", "at least 0", self.light_map_px)
         require(self.threads >= 0, "quality.threads", "at least 0", self.threads)

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64
 from mathutils import Vector
 
 from intracoder.errors import ConfigError
-from intracoder.records import Image, Mask
+from intracoder.records import Mask
 from intracoder.synthetic.avatar import BODY
 from intracoder.synthetic.camera import SENSOR_MM, Camera, to_scene
 from intracoder.synthetic.exr import read_channels
@@ -38,7 +38,6 @@ class Scene:
     """
 
     def __init__(self, light: Light, camera: Camera, quality: Quality) -> None:
-        self._light, self._quality = light, quality
         self._parts: dict[str, Any] = {}
         self._solid: Any = None
         with quiet():
@@ -46,13 +45,13 @@ class Scene:
             bpy.ops.preferences.addon_enable(module="cycles")
             self._scene = bpy.context.scene
             _set_quality(self._scene, quality)
-            _set_light(self._scene, light)
+            _set_light(self._scene, light, quality.light_map_px)
             _set_camera(self._scene, camera)
 
     def put_head(self, topology: Topology, head: Head, weights: Float64[np.ndarray, "v"]) -> None:
         """Puts a person into the scene; ``weights`` say how much of each body vertex is inner face."""
-        color = texture("color", _scaled(head.color, self._quality.texture_px), "sRGB")
-        normal = texture("normal", _scaled(head.normal, self._quality.texture_px), "Non-Color")
+        self._clear_head()
+        color, normal = texture("color", head.color, "sRGB"), texture("normal", head.normal, "Non-Color")
         materials = {
             "skin": head_material("skin", color, normal),
             "eye": head_material("eye", color, normal),
@@ -70,6 +69,17 @@ class Scene:
             mesh.materials.append(materials["skin" if name == BODY else "eye" if "eye" in name else "wet"])
             self._parts[name] = _object(self._scene, name, mesh)
 
+    def _clear_head(self) -> None:
+        """Takes the last person out, with all that only they needed."""
+        for part in self._parts.values():
+            bpy.data.meshes.remove(part.data)  # takes the object along
+        self._parts = {}
+        solid = None if self._solid is None else self._solid.data.materials[0]
+        for material in [found for found in bpy.data.materials if found != solid]:
+            bpy.data.materials.remove(material)
+        for image in [found for found in bpy.data.images if found.name.startswith(("color", "normal"))]:
+            bpy.data.images.remove(image)
+
     def put_solid(self, solid: Solid) -> None:
         """Puts a thing into the scene that can pass before the face."""
         mesh = _mesh("solid", solid.positions, solid.triangles)
@@ -78,8 +88,8 @@ class Scene:
 
     def render(
         self, posed: PosedHead, solid_positions: Float64[np.ndarray, "v 3"] | None = None
-    ) -> tuple[Image, Mask]:
-        """One frame: the picture, and how much of each pixel is inner face, 0..1."""
+    ) -> tuple[Float32[np.ndarray, "h w 3"], Mask]:
+        """One frame: linear radiance, and how much of each pixel is inner face, 0..1."""
         for name, part in self._parts.items():
             _move(part, posed.positions[name])
         if self._solid is not None and solid_positions is not None:
@@ -92,18 +102,7 @@ class Scene:
             planes = read_channels(path)
         rgb = np.stack([_plane(planes, f"Combined.{letter}") for letter in "RGB"], -1)
         mask = np.clip(next(plane for name, plane in planes.items() if FACE in name), 0, 1)
-        return tonemap(rgb, self._light.exposure), np.ascontiguousarray(mask, dtype=np.float32)
-
-
-def tonemap(radiance: Float32[np.ndarray, "h w 3"], exposure: float) -> Image:
-    """Filmic shoulder and the sRGB curve.
-
-    Source: Reinhard et al., "Photographic tone reproduction for digital images", 2002, eq. 4, white point 2.5.
-    """
-    x = np.maximum(radiance * exposure, 0)
-    x = np.clip(1.28 * x * (1 + x / 6.25) / (1 + x), 0, 1)
-    encoded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
-    return np.ascontiguousarray(np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return rgb, np.ascontiguousarray(mask, dtype=np.float32)
 
 
 @contextmanager
@@ -157,11 +156,13 @@ def _set_quality(scene: Any, quality: Quality) -> None:
     channel.name, channel.type = FACE, "VALUE"
 
 
-def _set_light(scene: Any, light: Light) -> None:
+def _set_light(scene: Any, light: Light, map_px: int) -> None:
     """The environment and the area lights."""
     world = bpy.data.worlds.new("world")
     scene.world = world
     world.use_nodes = True
+    if map_px:
+        world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", map_px
     nodes, link = world.node_tree.nodes, world.node_tree.links.new
     background = next(node for node in nodes if node.type == "BACKGROUND")
     environment, mapping = nodes.new("ShaderNodeTexEnvironment"), nodes.new("ShaderNodeMapping")
@@ -220,12 +221,3 @@ def _mesh(name: str, positions: np.ndarray, triangles: np.ndarray) -> Any:
 def _move(part: Any, positions: Float64[np.ndarray, "v 3"]) -> None:
     part.data.vertices.foreach_set("co", to_scene(positions).astype(np.float32).ravel())
     part.data.update()
-
-
-def _scaled(image: Image, side: int) -> Image:
-    """A texture no larger than ``side``; 0 leaves it as it is."""
-    import cv2
-
-    if not 0 < side < image.shape[0]:
-        return image
-    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

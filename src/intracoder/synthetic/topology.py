@@ -68,6 +68,20 @@ def find_vertices(mesh: Mesh, part: PartTopology, *, where: str) -> Int64[np.nda
     return found
 
 
+def corner_vertices(part: PartTopology, keys: Int64[np.ndarray, "k"]) -> Int64[np.ndarray, "k"]:
+    """The vertices that have these names on any of their corners, on whichever avatar the topology was welded.
+
+    Raises:
+        MediaError: A name is not there.
+    """
+    names = uv_keys(part.uv.reshape(-1, 2))
+    order = np.argsort(names, kind="stable")
+    found = order[np.minimum(np.searchsorted(names[order], keys), len(order) - 1)]
+    if not np.array_equal(names[found], keys):
+        raise MediaError("the avatars' mesh lacks some of the 68 points; expected VALID avatars with short hair")
+    return np.asarray(part.triangles.reshape(-1)[found])
+
+
 def weld(positions: Float64[np.ndarray, "v 3"], distance: float = _WELD_M) -> Int64[np.ndarray, "v"]:
     """Group number of each vertex; vertices closer than ``distance`` (metres) to a group's first share it."""
     from scipy.spatial import cKDTree
