@@ -5,9 +5,9 @@ Blender is imported here only, when a suite is rendered.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +32,6 @@ from intracoder.synthetic.videos import FOLDERS, ClipFiles, read_meta, write_cli
 if TYPE_CHECKING:
     from intracoder.synthetic.scene import Scene
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated:
@@ -49,20 +47,32 @@ class Generated:
     """That rendering took, setting up included."""
 
 
-def generate(suite: Suite, assets: Path, out: Path, progress: Progress = silent) -> Generated:
+def generate(
+    suite: Suite,
+    assets: Path,
+    out: Path,
+    *,
+    clips: int | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Generated:
     """Renders what is missing of ``suite`` into ``out``: clips, gt, masks, meta.
 
     Args:
         suite: What to render.
         assets: Folder of the avatars' GLB files.
         out: Made where it is missing. Killed runs go on from their last frame.
+        clips: Only the first so many.
+        threads: CPU threads, where not those of the suite.
         progress: Told of every frame.
 
     Raises:
         ConfigError: Blender is missing, ``assets`` lacks an avatar, or ``out`` holds clips of other settings.
         MediaError: An avatar can't be read, or a file can't be written.
     """
-    plans = plan_clips(suite)
+    if threads is not None:
+        suite = dataclasses.replace(suite, quality=dataclasses.replace(suite.quality, threads=threads))
+    plans = plan_clips(suite)[:clips]
     stems = {suite.people[name] for plan in plans for name in (plan.person, plan.track.person)}
     check_assets(assets, sorted(stems | {suite.people[suite.mesh_of]}))
     _check_blender()
