@@ -22,6 +22,8 @@ BODY: Final = "H_DDS_HighRes"
 """The part with head, hair, neck and clothes."""
 PARTS: Final = (BODY, "h_L_eye", "h_R_eye", "h_L_gland", "h_R_gland", "h_TeethDown", "h_TeethUp")
 """What is rendered, by the names in the files; left and right are the avatar's own."""
+WIG: Final = "h_wig"
+"""Hair as a mesh and a texture of its own, which some have; each has another one."""
 _TEXTURE_SIDES: Final = (64, 4096)
 _NODES_DEEP: Final = 256
 
@@ -52,6 +54,8 @@ class Avatar:
     """Node name → its parent's."""
     color: Image
     normal: Image
+    wig: Mesh | None = None
+    wig_color: Image | None = None
 
 
 def load_avatar(path: Path) -> Avatar:
@@ -82,18 +86,22 @@ class _Reader:
         glb = self._glb
         joints = self._skin_joints(glb.entry("skins", 0))
         names = tuple(self._name(j) for j in joints)
-        meshes = {}
+        meshes: dict[str, Mesh] = {}
+        materials: dict[str, object] = {}
         for node in self._nodes:
             if "mesh" in node:
                 mesh = glb.entry("meshes", node["mesh"])
-                if (name := glb.field(mesh, "name", str)) in PARTS:
+                if (name := glb.text(mesh, "name")) in (*PARTS, WIG):
                     skin = glb.entry("skins", node.get("skin"))
                     if self._skin_joints(skin) != joints:
                         raise glb.fail(f"mesh {name} has a skeleton of its own")
-                    meshes[name] = self._mesh(mesh, skin, joints)
+                    primitive = self._primitive(mesh)
+                    meshes[name] = self._mesh(mesh, primitive, skin, joints)
+                    materials[name] = primitive.get("material")
         if missing := [name for name in PARTS if name not in meshes]:
             raise MediaError(f"{glb.path}: expected a VALID avatar with the mesh {missing[0]}, found none of that name")
-        color, normal = self._textures()
+        color, normal = self._textures(materials[BODY])
+        wig = meshes.pop(WIG, None)
         return Avatar(
             meshes=meshes,
             joint_names=names,
@@ -101,13 +109,15 @@ class _Reader:
             parents={self._name(child): self._name(parent) for child, parent in self._up.items()},
             color=color,
             normal=normal,
+            wig=wig,
+            wig_color=None if wig is None else self._texture(self._base_color(materials[WIG])),
         )
 
     def _name(self, node: int) -> str:
-        return self._glb.field(self._glb.entry("nodes", node), "name", str, "")
+        return self._glb.text(self._glb.entry("nodes", node), "name", "")
 
     def _skin_joints(self, skin: Mapping[str, Any]) -> list[int]:
-        joints = self._glb.field(skin, "joints", list)
+        joints = self._glb.entries(skin, "joints")
         for joint in joints:
             self._glb.entry("nodes", joint)
         return joints
@@ -140,14 +150,19 @@ class _Reader:
         local[:3, 3] = glb.numbers(node, "translation", (0.0, 0.0, 0.0))
         return local
 
-    def _mesh(self, mesh: Mapping[str, Any], skin: Mapping[str, Any], joints: list[int]) -> Mesh:
+    def _primitive(self, mesh: Mapping[str, Any]) -> dict[str, Any]:
+        """A mesh's only primitive."""
+        primitives = self._glb.entries(mesh, "primitives")
+        if len(primitives) != 1 or not isinstance(primitives[0], dict):
+            raise self._glb.fail(f"mesh {mesh.get('name')} has {len(primitives)} primitives, expected one")
+        return primitives[0]
+
+    def _mesh(
+        self, mesh: Mapping[str, Any], primitive: Mapping[str, Any], skin: Mapping[str, Any], joints: list[int]
+    ) -> Mesh:
         """One part in the bind pose; the bind matrices also undo the quantisation of the positions."""
         glb = self._glb
-        primitives = glb.field(mesh, "primitives", list)
-        if len(primitives) != 1 or not isinstance(primitives[0], dict):
-            raise glb.fail(f"mesh {mesh.get('name')} has {len(primitives)} primitives, expected one")
-        primitive = primitives[0]
-        attributes = glb.field(primitive, "attributes", dict)
+        attributes = glb.group(primitive, "attributes")
         position = self._rows(attributes.get("POSITION"), 3)
         count = len(position)
         joint = self._rows(attributes.get("JOINTS_0"), 4, count).astype(np.int64)
@@ -195,15 +210,29 @@ class _Reader:
             raise self._glb.fail(f"accessor {index} has shape {values.shape}, expected {count or 'any'} x {width}")
         return values.astype(np.float64)
 
-    def _textures(self) -> tuple[Image, Image]:
-        """Colour and normal map; the latter's name ends in _nm."""
-        found: dict[bool, Image] = {}
-        for entry in self._glb.table("images"):
-            data, _ = self._glb.view(entry.get("bufferView"))
-            found[self._glb.field(entry, "name", str).endswith("_nm")] = self._picture(data)
-        if len(found) != 2 or found[True].shape != found[False].shape:
-            raise self._glb.fail("expected a colour and a normal texture of one size")
-        return found[False], found[True]
+    def _textures(self, material: object) -> tuple[Image, Image]:
+        """Colour and normal map of a material."""
+        entry = self._glb.entry("materials", material)
+        normal = self._texture(self._glb.group(entry, "normalTexture").get("index"))
+        color = self._texture(self._base_color(material))
+        if color.shape != normal.shape or color.shape[0] != color.shape[1]:
+            raise self._glb.fail("expected a colour and a normal texture, square and of one size")
+        return color, normal
+
+    def _base_color(self, material: object) -> object:
+        """Number of a material's colour texture."""
+        entry = self._glb.entry("materials", material)
+        surface = self._glb.group(entry, "pbrMetallicRoughness")
+        return self._glb.group(surface, "baseColorTexture").get("index")
+
+    def _texture(self, index: object) -> Image:
+        """A texture as RGB; in WebP files the extension names the image."""
+        entry = self._glb.entry("textures", index)
+        extensions = entry.get("extensions", {})
+        webp = extensions.get("EXT_texture_webp", {}) if isinstance(extensions, dict) else {}
+        source = webp.get("source", entry.get("source")) if isinstance(webp, dict) else None
+        data, _ = self._glb.view(self._glb.entry("images", source).get("bufferView"))
+        return self._picture(data)
 
     def _picture(self, data: bytes) -> Image:
         """A texture as RGB."""

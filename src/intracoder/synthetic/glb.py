@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, overload
+from typing import Any, Final
 
 import numpy as np
 
@@ -68,19 +68,32 @@ class Glb:
             raise self.fail(f"{name}[{index!r}] does not exist")
         return table[index]
 
-    @overload
-    def field(self, table: Mapping[str, Any], key: str, kind: type[int], default: int | None = None) -> int: ...
-    @overload
-    def field(self, table: Mapping[str, Any], key: str, kind: type[str], default: str | None = None) -> str: ...
-    @overload
-    def field(self, table: Mapping[str, Any], key: str, kind: type[dict[str, Any]]) -> dict[str, Any]: ...
-    @overload
-    def field(self, table: Mapping[str, Any], key: str, kind: type[list[Any]]) -> list[Any]: ...
-    def field(self, table: Mapping[str, Any], key: str, kind: type[Any], default: Any = None) -> Any:
-        """A checked value of an object; counts and offsets are never negative."""
+    def integer(self, table: Mapping[str, Any], key: str, default: int | None = None) -> int:
+        """A count or an offset: never negative."""
         value = table.get(key, default)
-        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 0):
-            raise self.fail(f"{key} is {value!r}, expected {kind.__name__}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self.fail(f"{key} is {value!r}, expected a whole number")
+        return value
+
+    def text(self, table: Mapping[str, Any], key: str, default: str | None = None) -> str:
+        """A string."""
+        value = table.get(key, default)
+        if not isinstance(value, str):
+            raise self.fail(f"{key} is {value!r}, expected text")
+        return value
+
+    def group(self, table: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """An object inside another."""
+        value = table.get(key)
+        if not isinstance(value, dict):
+            raise self.fail(f"{key} is {value!r}, expected an object")
+        return value
+
+    def entries(self, table: Mapping[str, Any], key: str) -> list[Any]:
+        """A list."""
+        value = table.get(key)
+        if not isinstance(value, list):
+            raise self.fail(f"{key} is {value!r}, expected a list")
         return value
 
     def view(self, index: object) -> tuple[bytes, int]:
@@ -93,7 +106,7 @@ class Glb:
             if isinstance(packed, dict):
                 self._views[key] = self._decompressed(packed, f"{self.path}: view {key}")
             else:
-                self._views[key] = self._bytes(entry), self.field(entry, "byteStride", int, 0)
+                self._views[key] = self._bytes(entry), self.integer(entry, "byteStride", 0)
         return self._views[key]
 
     def accessor(self, index: object) -> np.ndarray:
@@ -105,11 +118,11 @@ class Glb:
         if "sparse" in entry or "bufferView" not in entry:
             raise self.fail(f"accessor {index} is sparse, which isn't read")
         dtype, width = np.dtype(_COMPONENTS[kind]), _WIDTHS[shape]
-        count = self.field(entry, "count", int)
+        count = self.integer(entry, "count")
         data, stride = self.view(entry["bufferView"])
         item = dtype.itemsize * width
         stride = stride or item
-        offset = self.field(entry, "byteOffset", int, 0)
+        offset = self.integer(entry, "byteOffset", 0)
         if not 1 <= count <= _MAX_ELEMENTS or stride < item or offset + stride * (count - 1) + item > len(data):
             raise self.fail(f"accessor {index} reaches beyond its view")
         rows = np.ndarray((count, item), np.uint8, data, offset, (stride, 1))
@@ -130,11 +143,11 @@ class Glb:
 
     def _decompressed(self, packed: Mapping[str, Any], where: str) -> tuple[bytes, int]:
         """What a compressed view holds, and its stride."""
-        count, stride = self.field(packed, "count", int), self.field(packed, "byteStride", int)
+        count, stride = self.integer(packed, "count"), self.integer(packed, "byteStride")
         if count > _MAX_ELEMENTS or count * stride > _MAX_BYTES:
             raise self.fail(f"{count} elements of {stride} bytes in a view")
         data = self._bytes(packed)
-        mode: Literal["ATTRIBUTES", "TRIANGLES"] | object = packed.get("mode")
+        mode = packed.get("mode")
         if packed.get("filter", "NONE") != "NONE":
             raise self.fail(f"filter {packed.get('filter')!r} on a view that is needed")
         if mode == "ATTRIBUTES":
@@ -146,9 +159,9 @@ class Glb:
 
     def _bytes(self, entry: Mapping[str, Any]) -> bytes:
         """A range of the file's binary chunk."""
-        if self.field(entry, "buffer", int, 0) != 0:
+        if self.integer(entry, "buffer", 0) != 0:
             raise self.fail("it points to a buffer outside the file")
-        offset, length = self.field(entry, "byteOffset", int, 0), self.field(entry, "byteLength", int)
+        offset, length = self.integer(entry, "byteOffset", 0), self.integer(entry, "byteLength")
         if offset + length > len(self._binary):
             raise self.fail(f"bytes {offset}..{offset + length} of a binary part of {len(self._binary)}")
         return self._binary[offset : offset + length]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from intracoder.records import Image
-from intracoder.synthetic.avatar import Avatar, Mesh
+from intracoder.synthetic.avatar import WIG, Avatar, Mesh
 from intracoder.synthetic.topology import Topology, find_vertices
 
 JOINTS: Final = (
@@ -45,6 +45,17 @@ class HeadPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Wig:
+    """Hair with a mesh of its own."""
+
+    part: HeadPart
+    triangles: Int64[np.ndarray, "t 3"]
+    uv: Float64[np.ndarray, "t 3 2"]
+    """Per corner, 0..1, v down."""
+    color: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Head:
     """One person."""
 
@@ -54,6 +65,7 @@ class Head:
     parents: Mapping[str, str | None]
     color: Image
     normal: Image
+    wig: Wig | None = None
 
     def eyes(self) -> Float64[np.ndarray, "2 3"]:
         """Centres of the avatar's right and left eye: image-left first."""
@@ -76,14 +88,25 @@ def head_of(avatar: Avatar, topology: Topology, name: str) -> Head:
         MediaError: The avatar has another UV layout.
     """
     shift = -avatar.joint_positions["Neck"]
+
+    def bound(mesh: Mesh, chosen: Int64[np.ndarray, "v"]) -> HeadPart:
+        return HeadPart(
+            positions=mesh.positions[chosen] + shift,
+            weights=_joint_weights(avatar, mesh, chosen),
+            morphs={key: np.ascontiguousarray(moved[chosen]) for key, moved in mesh.morphs.items()},
+        )
+
     parts = {}
     for part_name, part in topology.parts.items():
         mesh = avatar.meshes[part_name]
-        found = find_vertices(mesh, part, where=name)
-        parts[part_name] = HeadPart(
-            positions=mesh.positions[found] + shift,
-            weights=_joint_weights(avatar, mesh, found),
-            morphs={key: np.ascontiguousarray(moved[found]) for key, moved in mesh.morphs.items()},
+        parts[part_name] = bound(mesh, find_vertices(mesh, part, where=name))
+    wig = None
+    if avatar.wig is not None and avatar.wig_color is not None:
+        wig = Wig(
+            part=bound(avatar.wig, np.arange(len(avatar.wig.positions))),
+            triangles=avatar.wig.triangles,
+            uv=avatar.wig.uv[avatar.wig.triangles],
+            color=avatar.wig_color,
         )
     return Head(
         name=name,
@@ -92,6 +115,7 @@ def head_of(avatar: Avatar, topology: Topology, name: str) -> Head:
         parents={joint: avatar.parents.get(joint) for joint in JOINTS},
         color=avatar.color,
         normal=avatar.normal,
+        wig=wig,
     )
 
 
@@ -128,20 +152,25 @@ def pose_head(
         morphs: Name → weight; names that a part lacks leave it as it is.
     """
     transforms = _transforms(head, rotations)
-    positions = {}
-    for name, part in head.parts.items():
-        moved = part.positions
-        if part.morphs:
-            moved = moved.copy()
-            for key, weight in morphs.items():
-                if abs(weight) > _NEGLIGIBLE and key in part.morphs:
-                    moved += weight * part.morphs[key]
-        skinned = np.zeros_like(moved)
-        for joint, share in part.weights.items():
-            matrix = transforms[joint]
-            skinned += share[:, None] * (moved @ matrix[:3, :3].T + matrix[:3, 3])
-        positions[name] = skinned
+    positions = {name: _skinned(part, transforms, morphs) for name, part in head.parts.items()}
+    if head.wig is not None:
+        positions[WIG] = _skinned(head.wig.part, transforms, morphs)
     return PosedHead(positions=positions, transforms=transforms)
+
+
+def _skinned(part: HeadPart, transforms: Mapping[str, np.ndarray], morphs: Mapping[str, float]) -> np.ndarray:
+    """One part's vertices in this frame."""
+    moved = part.positions
+    if part.morphs:
+        moved = moved.copy()
+        for key, weight in morphs.items():
+            if abs(weight) > _NEGLIGIBLE and key in part.morphs:
+                moved += weight * part.morphs[key]
+    skinned = np.zeros_like(moved)
+    for joint, share in part.weights.items():
+        matrix = transforms[joint]
+        skinned += share[:, None] * (moved @ matrix[:3, :3].T + matrix[:3, 3])
+    return skinned
 
 
 def _transforms(head: Head, rotations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from intracoder.records import Image
 
 FACE: Final = "face"
 """Name of the vertex attribute and of the output channel."""
-Kind = Literal["skin", "eye", "wet"]
+Kind = Literal["skin", "eye", "wet", "hair"]
 
 
 def texture(name: str, pixels: Image, color_space: str) -> Any:
@@ -29,8 +29,8 @@ def texture(name: str, pixels: Image, color_space: str) -> Any:
     return image
 
 
-def head_material(kind: Kind, color: Any, normal: Any) -> Any:
-    """One of the head's materials, from its two textures."""
+def head_material(kind: Kind, color: Any, normal: Any = None) -> Any:
+    """One of the head's materials; only skin has a normal texture."""
     material, tree, surface = _principled(kind)
     picture = tree.nodes.new("ShaderNodeTexImage")
     picture.image = color
@@ -41,11 +41,14 @@ def head_material(kind: Kind, color: Any, normal: Any) -> Any:
         surface.inputs["Roughness"].default_value = 0.25
         surface.inputs["Coat Weight"].default_value = 0.45
         surface.inputs["Coat Roughness"].default_value = 0.05
+    elif kind == "hair":
+        surface.inputs["Roughness"].default_value = 0.55
+        surface.inputs["Specular IOR Level"].default_value = 0.2
     else:
         surface.inputs["Roughness"].default_value = 0.2
         surface.inputs["Subsurface Weight"].default_value = 0.05
         surface.inputs["Subsurface Scale"].default_value = 0.003
-    _face_output(tree, None if kind == "skin" else 1.0)
+    _face_output(tree, {"skin": None, "hair": 0.0}.get(kind, 1.0))
     return material
 
 

@@ -65,7 +65,8 @@ class People:
 
     def _small(self, head: Head) -> Head:
         color, normal = (_scaled(image, self._texture_px) for image in (head.color, head.normal))
-        return dataclasses.replace(head, color=color, normal=normal)
+        wig = head.wig and dataclasses.replace(head.wig, color=_scaled(head.wig.color, self._texture_px))
+        return dataclasses.replace(head, color=color, normal=normal, wig=wig)
 
 
 def _scaled(image: Image, side: int) -> Image:

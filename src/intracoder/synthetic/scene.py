@@ -17,7 +17,7 @@ from mathutils import Vector
 
 from intracoder.errors import ConfigError
 from intracoder.records import Mask
-from intracoder.synthetic.avatar import BODY
+from intracoder.synthetic.avatar import BODY, WIG
 from intracoder.synthetic.camera import SENSOR_MM, Camera, to_scene
 from intracoder.synthetic.exr import read_channels
 from intracoder.synthetic.head import Head, PosedHead
@@ -54,20 +54,20 @@ class Scene:
         color, normal = texture("color", head.color, "sRGB"), texture("normal", head.normal, "Non-Color")
         materials = {
             "skin": head_material("skin", color, normal),
-            "eye": head_material("eye", color, normal),
-            "wet": head_material("wet", color, normal),
+            "eye": head_material("eye", color),
+            "wet": head_material("wet", color),
         }
         for name, part in topology.parts.items():
-            mesh = _mesh(name, head.parts[name].positions, part.triangles)
-            corners = part.uv.copy()
-            corners[..., 1] = 1 - corners[..., 1]
-            layer = mesh.uv_layers.new(name="UVMap")
-            layer.uv.foreach_set("vector", corners.astype(np.float32).ravel())
+            mesh = _mesh(name, head.parts[name].positions, part.triangles, part.uv)
             if name == BODY:
                 attribute = mesh.attributes.new(FACE, "FLOAT", "POINT")
                 attribute.data.foreach_set("value", weights.astype(np.float32))
             mesh.materials.append(materials["skin" if name == BODY else "eye" if "eye" in name else "wet"])
             self._parts[name] = _object(self._scene, name, mesh)
+        if head.wig is not None:
+            mesh = _mesh(WIG, head.wig.part.positions, head.wig.triangles, head.wig.uv)
+            mesh.materials.append(head_material("hair", texture("color", head.wig.color, "sRGB")))
+            self._parts[WIG] = _object(self._scene, WIG, mesh)
 
     def _clear_head(self) -> None:
         """Takes the last person out, with all that only they needed."""
@@ -210,11 +210,15 @@ def _object(scene: Any, name: str, data: Any) -> Any:
     return made
 
 
-def _mesh(name: str, positions: np.ndarray, triangles: np.ndarray) -> Any:
-    """A smooth mesh from head axes."""
+def _mesh(name: str, positions: np.ndarray, triangles: np.ndarray, uv: np.ndarray | None = None) -> Any:
+    """A smooth mesh from head axes; ``uv`` per corner, v down."""
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(to_scene(positions).tolist(), [], triangles.tolist())
     mesh.polygons.foreach_set("use_smooth", np.ones(len(triangles), bool))
+    if uv is not None:
+        corners = uv.copy()
+        corners[..., 1] = 1 - corners[..., 1]
+        mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", corners.astype(np.float32).ravel())
     return mesh
 
 
