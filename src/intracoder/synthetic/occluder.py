@@ -80,18 +80,18 @@ class Occluder:
 def solid_of(shape: Shape) -> Solid:
     """The mesh of a shape."""
     if shape == "ball":
-        return _joined([_capsule((0, 0, 0), (0, 0, 0), 0.04)], (0.55, 0.08, 0.05), 0.5)
+        return _joined([_capsule((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.04)], (0.55, 0.08, 0.05), 0.5)
     if shape == "bar":
-        return _joined([_capsule((0, -0.25, 0), (0, 0.25, 0), 0.014)], (0.25, 0.26, 0.28), 0.35)
+        return _joined([_capsule((0.0, -0.25, 0.0), (0.0, 0.25, 0.0), 0.014)], (0.25, 0.26, 0.28), 0.35)
     if shape == "microphone":
-        head = _capsule((0, 0.005, 0), (0, -0.005, 0), 0.026)
-        grip = _capsule((0, -0.03, 0), (0, -0.22, 0.03), 0.013)
+        head = _capsule((0.0, 0.005, 0.0), (0.0, -0.005, 0.0), 0.026)
+        grip = _capsule((0.0, -0.03, 0.0), (0.0, -0.22, 0.03), 0.013)
         return _joined([head, grip], (0.03, 0.03, 0.032), 0.55)
-    palm = [_capsule((x, -0.035, 0), (x * 1.1, 0.03, 0), 0.0125) for x in (-0.03, -0.015, 0.0, 0.015, 0.03)]
+    palm = [_capsule((x, -0.035, 0.0), (x * 1.1, 0.03, 0.0), 0.0125) for x in (-0.03, -0.015, 0.0, 0.015, 0.03)]
     tips = ((-0.042, 0.095), (-0.014, 0.115), (0.014, 0.11), (0.04, 0.085))
-    fingers = [_capsule((x * 0.75, 0.035, 0), (x, y, 0.008), 0.0095) for x, y in tips]
-    thumb = _capsule((0.035, -0.02, 0), (0.075, 0.03, 0.012), 0.011)
-    wrist = _capsule((0, -0.04, 0), (0.01, -0.3, 0.03), 0.027)
+    fingers = [_capsule((x * 0.75, 0.035, 0.0), (x, y, 0.008), 0.0095) for x, y in tips]
+    thumb = _capsule((0.035, -0.02, 0.0), (0.075, 0.03, 0.012), 0.011)
+    wrist = _capsule((0.0, -0.04, 0.0), (0.01, -0.3, 0.03), 0.027)
     return _joined([*palm, *fingers, thumb, wrist], (0.5, 0.29, 0.2), 0.5)
 
 

@@ -70,15 +70,13 @@ class Scene:
             self._parts[WIG] = _object(self._scene, WIG, mesh)
 
     def _clear_head(self) -> None:
-        """Takes the last person out, with all that only they needed."""
+        """Takes the last person out; pictures stay until the next scene.
+
+        Cycles knows a picture by its address, and would take a new one at the place of a removed one for the old.
+        """
         for part in self._parts.values():
             bpy.data.meshes.remove(part.data)  # takes the object along
         self._parts = {}
-        solid = None if self._solid is None else self._solid.data.materials[0]
-        for material in [found for found in bpy.data.materials if found != solid]:
-            bpy.data.materials.remove(material)
-        for image in [found for found in bpy.data.images if found.name.startswith(("color", "normal"))]:
-            bpy.data.images.remove(image)
 
     def put_solid(self, solid: Solid) -> None:
         """Puts a thing into the scene that can pass before the face."""

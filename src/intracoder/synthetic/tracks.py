@@ -103,7 +103,7 @@ def perform(  # noqa: PLR0913 - the knobs of a performance
             pitch_deg=float(pitch[k]),
             roll_deg=float(roll[k]),
             gaze_deg=(float(sideways[k]), float(down[k])),
-            rotations=_rotations((yaw[k], pitch[k], roll[k]), (sideways[k], down[k]), sway[k]),
+            rotations=_rotations((yaw[k], pitch[k], roll[k]), (sideways[k], down[k]), float(sway[k])),
             morphs={name: float(curve[k]) for name, curve in curves.items()},
         )
         for k in range(frame_count)
@@ -177,15 +177,15 @@ def _rotations(turn: tuple[float, float, float], gaze: tuple[float, float], sway
     """Joint rotations of one frame; the arms hang down."""
     yaw, pitch, roll = turn
     head, neck = _HEAD_SHARE, 1 - _HEAD_SHARE
-    eye = rotation_of(gaze[0], gaze[1], 0)
+    eye = rotation_of(gaze[0], gaze[1], 0.0)
     return {
         "Head": rotation_of(head * yaw, head * pitch, head * roll),
         "Neck": rotation_of(neck * yaw, neck * pitch, neck * roll),
         "LeftEye": eye,
         "RightEye": eye,
         "Spine2": rotation_of(sway, 0.4 * sway, 0.5 * sway),
-        "LeftArm": rotation_of(0, 0, -68),
-        "RightArm": rotation_of(0, 0, 68),
-        "LeftShoulder": rotation_of(0, 0, -6),
-        "RightShoulder": rotation_of(0, 0, 6),
+        "LeftArm": rotation_of(0.0, 0.0, -68.0),
+        "RightArm": rotation_of(0.0, 0.0, 68.0),
+        "LeftShoulder": rotation_of(0.0, 0.0, -6.0),
+        "RightShoulder": rotation_of(0.0, 0.0, 6.0),
     }
