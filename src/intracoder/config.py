@@ -236,7 +236,9 @@ def _checked_list(choices: tuple[Any, ...], value: object, *, where: str) -> tup
     hints = choices[:1] * len(value) if choices[-1] is Ellipsis else choices
     if len(hints) != len(value):
         raise ConfigError(f"{where}: expected a list of {len(hints)}, got {value!r}")
-    return tuple(_checked(hint, one, where=f"{where}[{k}]") for k, (hint, one) in enumerate(zip(hints, value, strict=True)))
+    return tuple(
+        _checked(hint, one, where=f"{where}[{k}]") for k, (hint, one) in enumerate(zip(hints, value, strict=True))
+    )
 
 
 def load_config(path: Path) -> RunConfig:

@@ -1,4 +1,4 @@
-"""The pure parts of the generator: tracks, camera, topology, heads, faces on heads, occluders, suites, plans, labels."""
+"""The pure parts of the generator: tracks, camera, topology, heads, faces on heads, occluders, suites, plans."""
 
 import dataclasses
 import json
@@ -64,11 +64,16 @@ def test_short_performances_exist(count):
 def test_convention_yaw_turns_to_the_viewers_right_and_pitch_down():
     nose = np.array([0.0, 0.0, 1.0])
     camera = Camera(position=(0.0, -3.0, 0.0), target=(0.0, 0.0, 0.0))
-    straight, turned, nodded = (project(camera, (rotation_of(*a) @ nose)[None], 100)[0][0] for a in ((0.0, 0.0, 0.0), (20.0, 0.0, 0.0), (0.0, 20.0, 0.0)))
+    straight, turned, nodded = (
+        project(camera, (rotation_of(*a) @ nose)[None], 100)[0][0]
+        for a in ((0.0, 0.0, 0.0), (20.0, 0.0, 0.0), (0.0, 20.0, 0.0))
+    )
     assert turned[0] > straight[0] + 1
     assert nodded[1] > straight[1] + 1
     top = np.array([0.0, 1.0, 0.0])
-    assert project(camera, (rotation_of(0.0, 0.0, -20.0) @ top)[None], 100)[0][0][0] > 51, "minus: clockwise for the viewer"
+    assert project(camera, (rotation_of(0.0, 0.0, -20.0) @ top)[None], 100)[0][0][0] > 51, (
+        "minus: clockwise for the viewer"
+    )
 
 
 # ---- camera
@@ -176,7 +181,7 @@ def test_a_face_on_a_head_is_the_sources_inside_and_the_targets_outside():
     topology = Topology.of(toy_avatar())
     target, source = (head_of(toy_avatar(color=c), topology, n) for c, n in ((120, "t"), (60, "s")))
     body = source.parts[BODY]
-    bumped = dataclasses.replace(body, positions=body.positions + [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0.01]])
+    bumped = dataclasses.replace(body, positions=body.positions + np.outer([0, 0, 0, 0.01], [0, 0, 1]))
     source = dataclasses.replace(source, parts={**source.parts, BODY: bumped})
     inside = np.array([0.1, 0.1, 0.1, 1.0])
     left = np.zeros((64, 64), bool)
@@ -196,7 +201,7 @@ def test_face_weights_are_one_about_the_nose_and_zero_behind():
     head = head_of(avatar, Topology.of(avatar), "toy")
     right, left = head.eyes()
     middle = (right + left) / 2
-    points = np.stack([middle - [0, 0.03, 0], middle + [0, 0.2, 0], middle - [0, 0.03, 0.2], middle + [0.2, 0, 0]])
+    points = middle + np.array([[0, -0.03, 0], [0, 0.2, 0], [0, -0.03, -0.2], [0.2, 0, 0]])
     part = dataclasses.replace(head.parts[BODY], positions=points)
     weights = face_weights(dataclasses.replace(head, parts={**head.parts, BODY: part}))
     np.testing.assert_allclose(weights, [1, 0, 0, 0])
@@ -222,7 +227,10 @@ def test_measuring_divides_the_skin_out():
     topology = Topology.of(avatar)
     mask = np.ones((8, 8), np.float32)
     region = FaceRegion(
-        vertices=np.ones(4), texture=np.ones((64, 64), np.float32), features=np.zeros((64, 64), bool), skin=np.ones((64, 64), bool)
+        vertices=np.ones(4),
+        texture=np.ones((64, 64), np.float32),
+        features=np.zeros((64, 64), bool),
+        skin=np.ones((64, 64), bool),
     )
     found = []
     for color in (60, 180):
@@ -389,7 +397,7 @@ def test_missing_blender_is_one_line(tmp_path, monkeypatch):
     for file in find_suite("tiny").people.values():
         (tmp_path / f"{file}.glb").write_bytes(b"")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="bpy.*is not installed.*pip install"):
+    with pytest.raises(ConfigError, match=r"bpy.*is not installed.*pip install"):
         app.synth("tiny", tmp_path, tmp_path / "out")
 
 

@@ -44,7 +44,7 @@ class ClipWriter:
     zero or not. The colour tags of ``info`` are kept, an unspecified one stays so. Sound is copied bit for bit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one call that says everything about a file
         self,
         path: Path,
         info: MediaInfo,

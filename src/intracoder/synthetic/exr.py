@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from intracoder.errors import MediaError
 
 _MAGIC: Final = b"\x76\x2f\x31\x01"
-_TYPES: Final = {1: np.dtype("<f2"), 2: np.dtype("<f4")}
+_TYPES: Final[dict[int, np.dtype[Any]]] = {1: np.dtype("<f2"), 2: np.dtype("<f4")}
 _MAX_SIDE: Final = 16_384
 
 
@@ -72,9 +72,9 @@ def _attributes(data: bytes, at: int) -> tuple[dict[str, bytes], int]:
     return found, at + 1
 
 
-def _channels(data: bytes) -> list[tuple[str, np.dtype[np.generic]]]:
+def _channels(data: bytes) -> list[tuple[str, np.dtype[Any]]]:
     """(name, type) in the file's order."""
-    found: list[tuple[str, np.dtype[np.generic]]] = []
+    found: list[tuple[str, np.dtype[Any]]] = []
     at = 0
     while data[at]:
         name, at = _text(data, at)

@@ -25,6 +25,7 @@ from intracoder.synthetic.labels import Labeller, clip_entry
 from intracoder.synthetic.occluder import solid_of
 from intracoder.synthetic.people import People, check_assets
 from intracoder.synthetic.plan import ClipPlan, plan_clips
+from intracoder.synthetic.silence import quiet
 from intracoder.synthetic.suite import Suite
 from intracoder.synthetic.tracks import Moment, perform
 from intracoder.synthetic.videos import FOLDERS, ClipFiles, read_meta, write_clip
@@ -190,7 +191,8 @@ class _Run:
 
     def _scene_with(self, plan: ClipPlan, head: Head) -> Scene:
         """The scene of a clip; the last one with another head where light and camera are the same."""
-        from intracoder.synthetic.scene import Scene
+        with quiet():  # Blender says at import that parts of it, which we don't use, want NumPy 1
+            from intracoder.synthetic.scene import Scene
 
         people = self._of_people()
         key = (plan.light, plan.camera, plan.track.occluder)

@@ -19,7 +19,7 @@ from intracoder.synthetic.meshopt import decode_attributes, decode_triangles
 
 _MAX_BYTES: Final = 256 * 2**20
 _MAX_ELEMENTS: Final = 4_000_000
-_COMPONENTS: Final[Mapping[int, type[np.generic]]] = {
+_COMPONENTS: Final[Mapping[object, type[Any]]] = {
     5120: np.int8,
     5121: np.uint8,
     5122: np.int16,
@@ -27,7 +27,7 @@ _COMPONENTS: Final[Mapping[int, type[np.generic]]] = {
     5125: np.uint32,
     5126: np.float32,
 }
-_WIDTHS: Final[Mapping[str, int]] = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+_WIDTHS: Final[Mapping[object, int]] = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _MESHOPT: Final = "EXT_meshopt_compression"
 
 
@@ -117,7 +117,8 @@ class Glb:
             raise self.fail(f"accessor {index} has component type {kind!r} and type {shape!r}")
         if "sparse" in entry or "bufferView" not in entry:
             raise self.fail(f"accessor {index} is sparse, which isn't read")
-        dtype, width = np.dtype(_COMPONENTS[kind]), _WIDTHS[shape]
+        dtype: np.dtype[Any] = np.dtype(_COMPONENTS[kind])
+        width = _WIDTHS[shape]
         count = self.integer(entry, "count")
         data, stride = self.view(entry["bufferView"])
         item = dtype.itemsize * width

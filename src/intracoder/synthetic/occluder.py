@@ -74,7 +74,7 @@ class Occluder:
         middle, tilt_deg = self.place(frame)
         angle = np.radians(tilt_deg)
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-        return self.size * solid.positions @ turn.T + middle
+        return np.asarray(self.size * solid.positions @ turn.T + middle)
 
 
 def solid_of(shape: Shape) -> Solid:

@@ -1,4 +1,4 @@
-"""The clips of a suite, in the order in which they are rendered: a part of the order is already balanced over people."""
+"""The clips of a suite, in the order in which they are rendered: a part of it is already balanced over people."""
 
 from __future__ import annotations
 

@@ -48,12 +48,12 @@ def face_weights(reference: Head) -> Float64[np.ndarray, "v"]:
     tall = np.where(offset[:, 1] > 0, offset[:, 1] / 1.18, offset[:, 1] / 1.52)
     weight = _smooth(np.clip((1.12 - np.hypot(offset[:, 0] / 1.13, tall)) / 0.3, 0, 1))
     front = np.clip((positions[:, 2] - (eye[2] - 1.05 * distance)) / (0.35 * distance), 0, 1)
-    return weight * front
+    return np.asarray(weight * front)
 
 
 def _smooth(x: np.ndarray) -> np.ndarray:
     """Hermite step of 0..1."""
-    return x * x * (3 - 2 * x)
+    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _eye_frame(head: Head) -> tuple[Float64[np.ndarray, "3"], float]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +21,7 @@ from intracoder.synthetic.lights import Light
 from intracoder.synthetic.materials import FACE, head_material, plain_material, texture
 from intracoder.synthetic.occluder import Solid
 from intracoder.synthetic.quality import Quality
+from intracoder.synthetic.silence import quiet
 from intracoder.synthetic.topology import Topology
 
 _AIM: Final = (0.0, 0.0, 0.15)
@@ -101,25 +98,6 @@ class Scene:
         rgb = np.stack([_plane(planes, f"Combined.{letter}") for letter in "RGB"], -1)
         mask = np.clip(next(plane for name, plane in planes.items() if FACE in name), 0, 1)
         return rgb, np.ascontiguousarray(mask, dtype=np.float32)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps Blender's own lines off stdout and stderr, which only file descriptors can."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept[0], 1)
-        os.dup2(kept[1], 2)
-        for descriptor in (*kept, nowhere):
-            os.close(descriptor)
 
 
 def _plane(planes: dict[str, Float32[np.ndarray, "h w"]], ending: str) -> Float32[np.ndarray, "h w"]:

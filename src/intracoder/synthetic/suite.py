@@ -103,7 +103,7 @@ class Sweep:
         for name in ("yaw_deg", "pitch_deg", "roll_deg", "lens_mm", "face_share"):
             low, high = getattr(self, name)
             require(0 <= low <= high, f"sweep.{name}", "two numbers, the smaller first", (low, high))
-        require(0.1 <= self.face_share[0], "sweep.face_share", "at least 0.1", self.face_share)
+        require(self.face_share[0] >= 0.1, "sweep.face_share", "at least 0.1", self.face_share)
         for name in ("lamp_share", "occluder_share"):
             require(0 <= getattr(self, name) <= 1, f"sweep.{name}", "0..1", getattr(self, name))
 

@@ -64,7 +64,9 @@ def find_vertices(mesh: Mesh, part: PartTopology, *, where: str) -> Int64[np.nda
     order = np.argsort(keys, kind="stable")
     found = order[np.minimum(np.searchsorted(keys[order], part.keys), len(order) - 1)]
     if not np.array_equal(keys[found], part.keys):
-        raise MediaError(f"{where}: its UV layout is not that of the other avatars (long hair has another); leave it out")
+        raise MediaError(
+            f"{where}: its UV layout is not that of the other avatars (long hair has another); leave it out"
+        )
     return found
 
 
@@ -125,4 +127,4 @@ def _part(mesh: Mesh, neck: Float64[np.ndarray, "3"], *, crop: bool) -> PartTopo
 def _whole(triangles: Int64[np.ndarray, "t 3"]) -> Bool[np.ndarray, "t"]:
     """Which triangles still have three different corners."""
     a, b, c = triangles.T
-    return (a != b) & (b != c) & (a != c)
+    return np.asarray((a != b) & (b != c) & (a != c))

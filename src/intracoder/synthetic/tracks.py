@@ -1,4 +1,4 @@
-"""Talking-head performances: head turns, gaze, blinks, visemes and moods. Smooth, random, the same for the same seed."""
+"""Talking-head performances: head turns, gaze, blinks, visemes, moods. Smooth, random, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def rotation_of(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Float64[np
     about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
-    return about_y @ about_x @ about_z
+    return np.asarray(about_y @ about_x @ about_z)
 
 
-def perform(  # noqa: PLR0913 - the knobs of a performance
+def perform(
     seed: int,
     frame_count: int,
     *,
@@ -121,9 +121,7 @@ def smooth_noise(rng: np.random.Generator, count: int, period_s: float) -> _Curv
     whole = np.floor(x).astype(int)
     f = x - whole
     a, b, c, d = (knots[whole + k] for k in (-1, 0, 1, 2))
-    return np.asarray(
-        0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
-    )
+    return np.asarray(0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3))
 
 
 def _gaze(rng: np.random.Generator, yaw: _Curve, pitch: _Curve) -> tuple[_Curve, _Curve]:
