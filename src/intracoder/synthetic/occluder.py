@@ -87,12 +87,18 @@ def solid_of(shape: Shape) -> Solid:
         head = _capsule((0.0, 0.005, 0.0), (0.0, -0.005, 0.0), 0.026)
         grip = _capsule((0.0, -0.03, 0.0), (0.0, -0.22, 0.03), 0.013)
         return _joined([head, grip], (0.03, 0.03, 0.032), 0.55)
-    palm = [_capsule((x, -0.035, 0.0), (x * 1.1, 0.03, 0.0), 0.0125) for x in (-0.03, -0.015, 0.0, 0.015, 0.03)]
-    tips = ((-0.042, 0.095), (-0.014, 0.115), (0.014, 0.11), (0.04, 0.085))
-    fingers = [_capsule((x * 0.75, 0.035, 0.0), (x, y, 0.008), 0.0095) for x, y in tips]
-    thumb = _capsule((0.035, -0.02, 0.0), (0.075, 0.03, 0.012), 0.011)
-    wrist = _capsule((0.0, -0.04, 0.0), (0.01, -0.3, 0.03), 0.027)
-    return _joined([*palm, *fingers, thumb, wrist], (0.5, 0.29, 0.2), 0.5)
+    palm = _flattened(_capsule((0.0, -0.03, 0.0), (0.0, 0.022, 0.0), 0.041))
+    tips = ((-0.042, 0.098), (-0.015, 0.118), (0.013, 0.112), (0.039, 0.085))
+    fingers = [_capsule((x * 0.72, 0.04, 0.0), (x, y, 0.012), 0.0088) for x, y in tips]
+    thumb = _capsule((0.028, -0.03, 0.0), (0.068, 0.028, 0.016), 0.0105)
+    wrist = _flattened(_capsule((0.0, -0.05, 0.0), (0.01, -0.3, 0.05), 0.028), 0.75)
+    return _joined([palm, *fingers, thumb, wrist], (0.42, 0.22, 0.15), 0.55)
+
+
+def _flattened(piece: tuple[np.ndarray, np.ndarray], share: float = 0.38) -> tuple[np.ndarray, np.ndarray]:
+    """A piece made thinner towards the viewer."""
+    positions, triangles = piece
+    return positions * np.array([1.0, 1.0, share]), triangles
 
 
 def _capsule(start: Vector, end: Vector, radius: float) -> tuple[np.ndarray, np.ndarray]:

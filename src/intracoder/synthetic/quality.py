@@ -22,7 +22,7 @@ class Quality:
     texture_px: int = 0
     """Side that larger textures are scaled down to; 0 leaves them."""
     light_map_px: int = 0
-    """Width of the map that the environment's light is sampled by; small ones start sooner, 0 lets the renderer choose."""
+    """Width of the map that the environment's light is sampled by; small ones start sooner, 0 leaves it open."""
     threads: int = 0
     """CPU threads; 0 takes all. The picture does not depend on it."""
 
