@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -63,9 +64,7 @@ def write_clip(plan: ClipPlan, paths: ClipFiles, meta: dict[str, Any]) -> None:
     _encode(paths.mask, (read_image(p) for p in masks), size_px, crf=_MASK_CRF, is_full=False)
     with atomic_path(paths.meta) as temporary:
         temporary.write_text(json.dumps(meta, separators=(",", ":")), encoding="utf-8")
-    for path in (*pictures, *masks, *paths.frames.glob("*.json")):
-        path.unlink()
-    paths.frames.rmdir()
+    shutil.rmtree(paths.frames)
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:
