@@ -9,6 +9,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from intracoder.errors import ConfigError
 from intracoder.records import Image
@@ -69,7 +70,7 @@ class People:
         return dataclasses.replace(head, color=color, normal=normal, wig=wig)
 
 
-def _scaled(image: Image, side: int) -> Image:
+def _scaled(image: Image, side: int) -> UInt8[np.ndarray, "_ _ 3"]:
     """A texture no larger than ``side``; 0 leaves it as it is."""
     if not 0 < side < image.shape[0]:
         return image
