@@ -205,7 +205,7 @@ class _Run:
 
     def _tell(self, plan: ClipPlan) -> None:
         done = self._rendered + self._kept
-        self._progress("render", done, self._total, plan.name)
+        self._progress("render", float(done), float(self._total), plan.name)
 
 
 def _performance(plan: ClipPlan) -> tuple[Moment, ...]:
