@@ -202,6 +202,10 @@ def from_mapping(kind: type[ConfigT], data: typing.Mapping[str, object], *, wher
         if key not in hints:
             raise ConfigError(f"{where}: unknown key {key!r}; known keys: {', '.join(hints)}")
         values[key] = _checked(hints[key], value, where=f"{where}: {key}")
+    for one in dataclasses.fields(kind):  # type: ignore[arg-type]
+        is_needed = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+        if is_needed and one.name not in values:
+            raise ConfigError(f"{where}: expected the key {one.name!r}, found none")
     return kind(**values)
 
 
@@ -216,11 +220,16 @@ def _checked(hint: Any, value: object, *, where: str) -> object:
         if value not in choices:
             raise ConfigError(f"{where}: expected one of {', '.join(map(str, choices))}, got {value!r}")
         return value
-    if origin is tuple:  # of any number of one kind, such as tuple[str, ...]
-        if not isinstance(value, list):
-            raise ConfigError(f"{where}: expected a list, got {value!r}")
-        return tuple(_checked(choices[0], part, where=where) for part in value)
+    if origin is tuple:
+        return _checked_list(choices, value, where=where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected a table, got {value!r}")
+        return {key: _checked(choices[1], entry, where=f"{where}.{key}") for key, entry in value.items()}
     kinds = choices if origin in (types.UnionType, typing.Union) else (hint,)
+    for choice in kinds:
+        if isinstance(value, dict) and dataclasses.is_dataclass(choice) and isinstance(choice, type):
+            return from_mapping(choice, value, where=where)
     if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
         return float(value)
     # bool is an int to Python, but a switch is not a number to a reader
@@ -252,6 +261,18 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
     if len(data) > TOML_MAX_BYTES:
         raise ConfigError(f"{path}: can't be read as {what}: it is larger than {TOML_MAX_BYTES} bytes")
     return table
+
+
+def _checked_list(choices: tuple[Any, ...], value: object, *, where: str) -> tuple[object, ...]:
+    """A TOML array as a tuple: of one kind and any length for ``(X, ...)``, else entry by entry."""
+    if not isinstance(value, list):
+        raise ConfigError(f"{where}: expected a list, got {value!r}")
+    hints = choices[:1] * len(value) if choices[-1] is Ellipsis else choices
+    if len(hints) != len(value):
+        raise ConfigError(f"{where}: expected a list of {len(hints)}, got {value!r}")
+    return tuple(
+        _checked(hint, one, where=f"{where}[{k}]") for k, (hint, one) in enumerate(zip(hints, value, strict=True))
+    )
 
 
 def load_config(path: Path) -> RunConfig:

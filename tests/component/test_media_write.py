@@ -46,6 +46,19 @@ def test_a_clip_with_no_face_in_it_comes_back_unbiased(tmp_path: Path) -> None:
     assert (info.time_base, info.frame_rate) == (probe(DEMO).time_base, probe(DEMO).frame_rate)
 
 
+def test_full_chroma_keeps_fine_colour(tmp_path: Path) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, ::2, 0], image[:, 1::2, 2] = 200, 200
+    errors = {}
+    for chroma in ("420", "444"):
+        out = tmp_path / f"{chroma}.mp4"
+        with ClipWriter(out, replace(probe(DEMO), height=64, width=64), crf=2, chroma=chroma) as writer:
+            writer.write(Frame(pixels=image, index=0, pts=0))
+        errors[chroma] = np.abs(next(iter(read_frames(out))).pixels.astype(int) - image).mean()
+    assert errors["444"] < 4
+    assert errors["420"] > 30
+
+
 @pytest.mark.parametrize("full_range", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", [1, 2, 5, 6, 9])
 def test_convention_conversion_is_exact_and_tags_are_kept(tmp_path: Path, matrix: int, full_range: bool) -> None:

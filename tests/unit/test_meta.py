@@ -46,7 +46,9 @@ print("code", code, "heavy", heavy, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["swap", "--help"], ["consent", "new", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["swap", "--help"], ["synth", "--help"], ["consent", "new", "--help"], ["--version"]]
+)
 def test_help_loads_no_framework(arguments):
     code = HELP.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

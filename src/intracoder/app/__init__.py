@@ -9,6 +9,7 @@ from __future__ import annotations
 from intracoder.app.consents import kept_grants, source_grants
 from intracoder.app.demo import DemoOutputs, demo
 from intracoder.app.looking import doctor, explain, faces, show_model
+from intracoder.app.making import synth
 from intracoder.app.measuring import bench, evaluate
 from intracoder.app.rendering import render
 from intracoder.app.reports import report_to_json
@@ -34,5 +35,6 @@ __all__ = [
     "show_model",
     "source_grants",
     "swap",
+    "synth",
     "train",
 ]

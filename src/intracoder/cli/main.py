@@ -8,7 +8,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from intracoder import __version__
-from intracoder.cli import consent, measure, swapping
+from intracoder.cli import consent, making, measure, swapping
 from intracoder.errors import ConfigError, IntracoderError
 
 INTERRUPTED = 130
@@ -20,6 +20,7 @@ app = App(
 )
 swapping.add_to(app)
 measure.add_to(app)
+making.add_to(app)
 app.command(consent.app)
 
 

@@ -8,6 +8,7 @@ puts chroma half a pixel to the right of where H.264 has it, so that colour woul
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import av
 import cv2
@@ -90,15 +91,16 @@ class ToRgb:
 
 
 class ToYuv:
-    """Converts RGB arrays of even size to yuv420p frames."""
+    """Converts RGB arrays of even size to yuv420p frames, or to yuv444p ones."""
 
-    def __init__(self, tags: ColorTags, matrix: int) -> None:
+    def __init__(self, tags: ColorTags, matrix: int, chroma: Literal["420", "444"] = "420") -> None:
         self._reformatter = VideoReformatter()
+        self._is_full_chroma = chroma == "444"
         self._matrix = matrix
         self._tags = tags
 
     def __call__(self, image: Image) -> VideoFrame:
-        """``image`` as a yuv420p frame that carries the colour tags."""
+        """``image`` as a frame that carries the colour tags."""
         if self._tags.is_full_range:
             planes: np.ndarray = _full_range_yuv(image, self._matrix)
         else:
@@ -110,7 +112,11 @@ class ToYuv:
                 interpolation=ACCURATE,
             )
             planes = converted.to_ndarray()
-        frame = VideoFrame.from_ndarray(_subsampled(planes), format="yuv420p")
+        if self._is_full_chroma:
+            flat = np.stack([_bytes(plane).reshape(plane.shape) for plane in planes])
+            frame = VideoFrame.from_ndarray(flat, format="yuv444p")
+        else:
+            frame = VideoFrame.from_ndarray(_subsampled(planes), format="yuv420p")
         set_tags(frame, self._tags)
         return frame
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import av.error
 import numpy as np
@@ -43,7 +44,7 @@ class ClipWriter:
     zero or not. The colour tags of ``info`` are kept, an unspecified one stays so. Sound is copied bit for bit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one call that says everything about a file
         self,
         path: Path,
         info: MediaInfo,
@@ -51,6 +52,7 @@ class ClipWriter:
         height: int | None = None,
         width: int | None = None,
         crf: int = 16,
+        chroma: Literal["420", "444"] = "420",
         audio_from: Path | None = None,
         comment: str = "",
         metadata: Mapping[str, str] | None = None,
@@ -63,6 +65,7 @@ class ClipWriter:
             height: pixels; ``info.height`` where not given. All frames must have this size.
             width: pixels; ``info.width`` where not given.
             crf: H.264 quality, 0 (best) .. 51.
+            chroma: 444 keeps colour at full resolution, which few players show: for data, not for outputs.
             audio_from: clip whose sound is copied, all of its audio streams; one without sound is fine.
             comment: goes into the container, where it survives an ordinary transcode.
             metadata: further entries of the container, any names.
@@ -80,7 +83,8 @@ class ClipWriter:
         matrix = matrix_code(info.color, self._height, self._width)
         if matrix is None:
             raise MediaError(f"{path}: YUV matrix {info.color.matrix} (ITU-T H.273) can't be written; use BT.709")
-        self._to_yuv = ToYuv(info.color, matrix)
+        self._pixel_format = f"yuv{chroma}p"
+        self._to_yuv = ToYuv(info.color, matrix, chroma)
         self._options = {"crf": str(crf), **_ENCODER}
         self._audio_from = audio_from
         self._metadata = container_entries(comment, metadata)
@@ -156,7 +160,7 @@ class ClipWriter:
         stream = self._container.add_stream("libx264", rate=self._info.frame_rate, options=self._options)
         stream.width = self._width + self._width % 2
         stream.height = self._height + self._height % 2
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = self._pixel_format
         stream.time_base = self._time_base
         stream.codec_context.time_base = self._time_base
         stream.thread_type = "AUTO"

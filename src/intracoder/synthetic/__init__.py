@@ -1,1 +1,1 @@
-"""Heads that are nobody: the generator of demo, benchmark and pretraining data (extra: synthetic)."""
+"""Heads that are nobody: the generator of demo, benchmark and pretraining data (needs Blender: docs/synthetic.md)."""
