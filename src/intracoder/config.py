@@ -102,6 +102,8 @@ class TrainConfig:
     """Net size; auto takes S on a CPU and M on a GPU."""
     plain: bool = False
     """The seed's plain autoencoder, without geometry and reference planes."""
+    warm_start: bool = True
+    """Start from the packaged base weights where they fit the network, which then only has to learn two faces."""
     batch: int = 8
     """Faces of each person in a step."""
     lr: float = 1e-3
@@ -137,6 +139,8 @@ class RenderConfig:
     """How the face takes the target's colours."""
     relight: float = 0.8
     """How much of the target's light is put on the face by its shape, 0 (none) .. 1."""
+    detail: float = 1.0
+    """How much of the copied real pixels' finest detail is laid over the enlarged face, 0..1.5."""
     mouth: Literal["target", "source"] = "target"
     """Whose teeth and tongue show in an open mouth; the source's are guessed."""
     blend: Literal["feather", "poisson", "multiband"] = "multiband"
@@ -164,6 +168,7 @@ class RenderConfig:
         """Checks ranges."""
         require(0.5 <= self.mask_scale <= 1.2, "render.mask_scale", "0.5..1.2", self.mask_scale)
         require(0.5 <= self.hairline <= 1.2, "render.hairline", "0.5..1.2", self.hairline)
+        require(0 <= self.detail <= 1.5, "render.detail", "0..1.5", self.detail)
         require(0 <= self.relight <= 1, "render.relight", "0..1", self.relight)
         require(0 <= self.feather <= 0.2, "render.feather", "0..0.2", self.feather)
         require(self.min_face_px >= 8, "render.min_face_px", "at least 8", self.min_face_px)

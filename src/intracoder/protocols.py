@@ -19,6 +19,7 @@ from intracoder.records import (
     PlannedFace,
     Points,
     Points5,
+    SwappedCrops,
     WatermarkReading,
 )
 
@@ -76,7 +77,7 @@ class Swapper(Protocol):
         """Geometry of the swap for a whole target track, one entry per face of it."""
         ...
 
-    def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
+    def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> SwappedCrops:
         """Swapped crops and the network's own face masks, 0..1, at ``crop_px``."""
         ...
 

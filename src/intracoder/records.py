@@ -150,6 +150,18 @@ class AlignedFace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SwappedCrops:
+    """What a swapper draws."""
+
+    crops: Crops
+    """The source's face as the target performs, in the target's colours."""
+    masks: Masks
+    """The swapper's own face masks, 0..1."""
+    detail: Float32[np.ndarray, "n z z 3"] | None = None
+    """What is finer than the crops can show, as a factor on them at a greater size; about 1. None: nothing is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedFace:
     """What the swapper needs to know of one target frame before it sees the pixels."""
 

@@ -47,8 +47,9 @@ def test_swaps_are_deterministic_and_batches_do_not_matter(model):
     tool = swapper(model)
     plan = tool.plan(track_of(both()[1]))
     crops = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
-    made, masks = tool.swap(crops, plan)
-    again, _ = swapper(model).swap(crops[2:5], plan[2:5])
+    drawn = tool.swap(crops, plan)
+    made, masks = drawn.crops, drawn.masks
+    again = swapper(model).swap(crops[2:5], plan[2:5]).crops
     assert made.shape == (8, 32, 32, 3)
     assert masks.shape == (8, 32, 32)
     assert masks.min() >= 0
@@ -56,18 +57,19 @@ def test_swaps_are_deterministic_and_batches_do_not_matter(model):
     assert np.abs(made[2:5].astype(int) - again).max() <= 1
 
 
-def test_finer_crops_show_the_same_face(model):
-    coarse, fine = swapper(model), swapper(model, detail=2)
-    assert (coarse.crop_px, fine.crop_px) == (32, 64)
+def test_detail_is_what_crops_are_too_small_for(model):
+    coarse, fine = swapper(model, detail=1), swapper(model, detail=2)
     track = track_of(both()[1])
     picture = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
-    made = {}
-    for tool in (coarse, fine):
-        crop = cv2.resize(picture, (tool.crop_px, tool.crop_px), interpolation=cv2.INTER_CUBIC)
-        made[tool.crop_px], masks = tool.swap(np.stack([crop] * 8), tool.plan(track))
-        assert masks.shape == (8, tool.crop_px, tool.crop_px)
-    shrunk = np.stack([cv2.resize(crop, (32, 32), interpolation=cv2.INTER_AREA) for crop in made[64]])
-    assert np.abs(shrunk.astype(int) - made[32]).mean() < 6
+    crops = np.stack([cv2.resize(picture, (32, 32), interpolation=cv2.INTER_CUBIC)] * 8)
+    plain, detailed = (tool.swap(crops, tool.plan(track)) for tool in (coarse, fine))
+    assert plain.detail is None
+    assert detailed.detail.shape == (8, 64, 64, 3)
+    # the same face, and on the average of every pixel nothing is added to it
+    assert np.abs(detailed.crops.astype(int) - plain.crops).mean() < 6
+    pooled = detailed.detail.reshape(8, 32, 2, 32, 2, 3).mean(axis=(2, 4))
+    assert np.abs(pooled[:, 4:-4, 4:-4] - 1).mean() < 0.02
+    assert 0.5 <= detailed.detail.min() < 1 < detailed.detail.max() <= 2.0
 
 
 def test_parts_of_the_reference_change_seldom(model):
@@ -87,16 +89,16 @@ def test_a_plan_of_one_frame_serves_too(model):
         swapped_points=p.swapped_points,
         reference_index=p.reference_index,
     )
-    made, _ = tool.swap(np.zeros((1, 32, 32, 3), np.uint8), (plain,))
+    made = tool.swap(np.zeros((1, 32, 32, 3), np.uint8), (plain,)).crops
     assert made.shape == (1, 32, 32, 3)
 
 
 def test_nobody_and_nothing(model):
     tool = swapper(model)
     assert tool.plan(FaceTrack(track_id=0, faces=())) == ()
-    made, masks = tool.swap(np.zeros((0, 32, 32, 3), np.uint8), ())
-    assert made.shape == (0, 32, 32, 3)
-    assert masks.shape == (0, 32, 32)
+    drawn = tool.swap(np.zeros((0, 32, 32, 3), np.uint8), ())
+    assert drawn.crops.shape == (0, 32, 32, 3)
+    assert drawn.masks.shape == (0, 32, 32)
 
 
 def test_any_person_of_the_model_can_be_the_source(model):

@@ -57,7 +57,8 @@ def test_swapping_the_decoder_changes_the_person_and_keeps_the_pose(tmp_path):
     upper, lower = np.s_[:, 8:13, 12:20], np.s_[:, 21:25, 12:20]
 
     def forehead_over_chin(person):
-        made, alpha = generate_faces(net, person, crops, masks, None, compute)
+        drawn = generate_faces(net, person, crops, masks, None, compute)
+        made, alpha = drawn.crops, drawn.masks
         both_faces = ((alpha > 0.5) & (masks > 0.5)).sum() / ((alpha > 0.5) | (masks > 0.5)).sum()
         return made[upper].mean() - made[lower].mean(), both_faces
 

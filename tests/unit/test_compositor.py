@@ -9,7 +9,7 @@ from intracoder.ops.color import NoMatcher
 from intracoder.ops.geometry import crop_matrix, invert_affine, posed, transform_points, warp_from_crop, warp_to_crop
 from intracoder.ops.topology import canonical_points
 from intracoder.protocols import Enhancer, Segmenter, Swapper
-from intracoder.records import Frame, HeadFit, PlannedFace
+from intracoder.records import Frame, HeadFit, PlannedFace, SwappedCrops
 from intracoder.swap.compositor import Compositor, Parts, put_back
 
 CROP_PX = 64
@@ -106,8 +106,9 @@ class FakeSwapper:
 
     crop_px = CROP_PX
 
-    def __init__(self, level=200):
+    def __init__(self, level=200, detail=None):
         self.level = level
+        self.detail = detail
         self.seen = []
 
     def plan(self, track):
@@ -115,7 +116,8 @@ class FakeSwapper:
 
     def swap(self, target_crops, planned):
         self.seen.append((target_crops.shape, [plan.frame_index for plan in planned]))
-        return np.full_like(target_crops, self.level), np.ones(target_crops.shape[:3], np.float32)
+        crops = np.full_like(target_crops, self.level)
+        return SwappedCrops(crops=crops, masks=np.ones(target_crops.shape[:3], np.float32), detail=self.detail)
 
 
 class FakeEnhancer:
@@ -265,6 +267,17 @@ def test_hair_and_temples_stay_with_the_target_and_the_jaw_does_not():
     chin = transform_points(plan.target_points, plan.frame_to_crop)[152] * 2
     row = int(chin[1]) - 6
     assert less[row].sum() == pytest.approx(all_of_it[row].sum(), rel=0.02)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_detail_is_laid_over_the_enlarged_face(share):
+    frame, plan = frame_with_face(0)
+    detail = np.ones((1, 2 * CROP_PX, 2 * CROP_PX, 3), np.float32)
+    detail[:, ::2] = 1.2
+    swapper = FakeSwapper(level=100, detail=detail)
+    (stages,) = made_compositor(swapper, relight=0.0, mouth="source", detail=share).compose([frame], [plan])
+    np.testing.assert_array_equal(stages.enhanced[::2], 100 + round(20 * share))
+    np.testing.assert_array_equal(stages.enhanced[1::2], 100)
 
 
 def test_mask_scale_makes_the_replaced_part_smaller():

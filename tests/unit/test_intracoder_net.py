@@ -85,7 +85,7 @@ def test_finer_detail_of_the_reference_comes_out_at_its_own_size():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"width": 7}, {"output_px": 100}, {"encoder_px": 60}, {"people": 1}, {"head_stages": 9}, {"code": 1}]
+    "wrong", [{"width": 7}, {"output_px": 100}, {"encoder_px": 60}, {"people": 0}, {"head_stages": 9}, {"code": 1}]
 )
 def test_impossible_networks_are_refused(wrong):
     with pytest.raises(ConfigError):

@@ -1,10 +1,14 @@
-"""Making synthetic people's clips, with their truth."""
+"""Making synthetic people's clips with their truth, and base weights from them."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intracoder.build import face_networks
+from intracoder.config import RunConfig
 from intracoder.protocols import Progress, silent
 
 if TYPE_CHECKING:
@@ -38,3 +42,41 @@ def synth(
     from intracoder.synthetic.suite import find_suite
 
     return generate(find_suite(suite), assets, out, clips=clips, threads=threads, progress=progress)
+
+
+def pretrain(
+    performances: Path,
+    out: Path,
+    *,
+    portraits: Sequence[Path] = (),
+    config: RunConfig,
+    progress: Progress = silent,
+) -> Path:
+    """Trains base weights, going on from what ``out`` holds; see docs/base-model.md.
+
+    Args:
+        performances: Folder that ``synth`` has filled with its suite ``pretrain``.
+        out: Folder of the training.
+        portraits: Folders with at least two pictures a person, NAME_*.jpg.
+        config: Budget and rates; ``train.size`` is not looked at, base weights are of size S.
+        progress: Told of every stage.
+
+    Returns:
+        The file of weights, for the folder of packaged weights and its manifest.
+
+    Raises:
+        ConfigError: The folder holds no performances.
+        TrainingError: Too few people, or the loss was lost twice.
+    """
+    from intracoder.provenance.working import WorkingMark
+    from intracoder.training.performances import Cast, FaceReader, gather_performances, gather_portraits
+    from intracoder.training.pretrain import pretrain as train_base
+
+    networks = face_networks(config.detect)
+    reader, cast = FaceReader(networks.detector, networks.landmarker), Cast()
+    gather_performances(performances, reader, cast, progress)
+    for folder in portraits:
+        gather_portraits(folder, reader, cast, progress)
+    options = dataclasses.replace(config.train, warm_start=False)
+    mark = WorkingMark(f"preview of {out.name}").mark_frame
+    return train_base(cast, out, options, mark_preview=mark, progress=progress)

@@ -1,4 +1,4 @@
-"""The command that renders synthetic people."""
+"""Commands that make what the package learns from: synthetic people, base weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from intracoder import app
-from intracoder.cli.options import Json, Quiet
+from intracoder.cli.options import ConfigFile, Json, Minutes, Quiet, Set, Steps, resolved, training_flags
 from intracoder.cli.screen import logged, progress_on, say
 
 
@@ -30,6 +30,28 @@ def synth(
     say(dataclasses.asdict(made), text, as_json=as_json)
 
 
+def pretrain(
+    performances: Path,
+    *,
+    out: Annotated[Path, Parameter(help="Folder of the training.")],
+    portraits: Annotated[list[Path] | None, Parameter(help="Folder of NAME_*.jpg, two a person; repeatable.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Trains the base weights that every training starts from, on what: synth --suite pretrain."""
+    flags = training_flags(minutes=minutes, steps=steps, plain=False)
+    with logged(None), progress_on(quiet=quiet) as progress:
+        path = app.pretrain(
+            performances, out, portraits=portraits or (), config=resolved(config, set_, flags), progress=progress
+        )
+    say({"weights": str(path)}, f"base weights: {path}", as_json=as_json)
+
+
 def add_to(parent: App) -> None:
-    """Registers this command."""
+    """Registers these commands."""
     parent.command(synth)
+    parent.command(pretrain)

@@ -13,7 +13,12 @@ from torch import Tensor
 from intracoder.nets.device import Compute
 from intracoder.nets.intracoder import Intracoder, swap_faces
 from intracoder.nets.normalize import normalized, restored, skin_color
-from intracoder.records import Crops, Masks
+from intracoder.records import Crops, Masks, SwappedCrops
+
+DARK = 0.03
+"""Added to both levels of a ratio, 0..1: in the dark a level more or less is no detail."""
+DETAIL_MOST = 2.0
+"""Most that detail brightens or darkens."""
 
 
 class DecoderInput(NamedTuple):
@@ -24,7 +29,7 @@ class DecoderInput(NamedTuple):
     masks: Masks
     """Skin at the wanted landmarks: where the reference's colour is measured."""
     detail: UInt8[np.ndarray, "n z z 3"] | None = None
-    """The reference's colour at the crops' size, where that is finer than the net's output."""
+    """The reference's colour at a multiple of the net's output size."""
 
 
 @torch.inference_mode()
@@ -35,33 +40,46 @@ def generate_faces(
     masks: Float32[np.ndarray, "n m m"],
     decoder_input: DecoderInput | None,
     compute: Compute,
-) -> tuple[Crops, Masks]:
+) -> SwappedCrops:
     """One person's face for every crop, in the crop's own colours.
 
     Args:
         net: In eval mode, on the compute's device.
         person: Whose decoder draws.
-        crops: Of anybody; at the net's output size or a multiple of it.
+        crops: Of anybody, at the net's output size.
         masks: Skin at the crops' own landmarks, at the output size: the colour that is measured there is given back.
         decoder_input: None for the plain autoencoder.
         compute: Device and precision.
 
     Returns:
-        Crops and the net's own face masks, 0..1, at the crops' size.
+        Crops and the net's own face masks at the output size; with finer references also what is copied from them
+        beyond that size.
     """
-    side = net.config.output_px
-    inputs = _pooled(_images(crops, compute), side)
+    inputs = _images(crops, compute)
     color = skin_color(inputs, _masks(masks, compute))
     small = _pooled(normalized(inputs, color), net.config.encoder_px)
     planes, detail = (None, None) if decoder_input is None else _planes(net, decoder_input, compute)
     with compute.autocast():
         generated = swap_faces(net, person, small.contiguous(memory_format=torch.channels_last), planes, detail)
-    rgb, alpha = generated.rgb.float(), generated.alpha.float()
-    if rgb.shape[2:] != crops.shape[1:3]:
-        rgb = F.interpolate(rgb, size=crops.shape[1:3], mode="bicubic", align_corners=False)
-        alpha = F.interpolate(alpha, size=crops.shape[1:3], mode="bilinear", align_corners=False)
-    levels = restored(rgb, color).mul(255).round().to(torch.uint8)
-    return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy()), alpha[:, 0].cpu().numpy()
+    rgb = restored(generated.rgb.float(), color)
+    coarse = _pooled(rgb, net.config.output_px)
+    levels = coarse.mul(255).round().to(torch.uint8)
+    alpha = _pooled(generated.alpha.float(), net.config.output_px)
+    return SwappedCrops(
+        crops=_channels_last(levels),
+        masks=alpha[:, 0].cpu().numpy(),
+        detail=_channels_last(_finer(rgb, coarse)) if detail is not None else None,
+    )
+
+
+def _finer(fine: Tensor, coarse: Tensor) -> Tensor:
+    """What the fine pictures have beyond the coarse ones, as a factor: so it stands any later change of light."""
+    smooth = F.interpolate(coarse, size=fine.shape[2:], mode="bicubic", align_corners=False).clamp(0, 1)
+    return ((fine + DARK) / (smooth + DARK)).clamp(1 / DETAIL_MOST, DETAIL_MOST)
+
+
+def _channels_last(images: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _planes(net: Intracoder, given: DecoderInput, compute: Compute) -> tuple[Tensor, Tensor | None]:

@@ -57,7 +57,7 @@ class IntracoderConfig:
     output_px: int = 128
     """Side of the crops that a decoder makes."""
     people: int = 2
-    """Number of decoders."""
+    """Number of decoders; a single one draws anybody (pretraining)."""
     geometry: bool = True
     """Decoders see geometry planes."""
     reference: bool = True
@@ -76,7 +76,7 @@ class IntracoderConfig:
         fits = grid <= self.output_px <= 1024 and self.output_px % grid == 0
         require(fits, "net.output_px", f"a multiple of {grid}, up to 1024", self.output_px)
         require(self.output_px % self.encoder_px == 0, "net.output_px", "a multiple of encoder_px", self.output_px)
-        require(2 <= self.people <= 64, "net.people", "2..64", self.people)
+        require(1 <= self.people <= 64, "net.people", "1..64", self.people)
 
     @property
     def shuffle(self) -> int:

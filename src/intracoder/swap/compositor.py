@@ -88,9 +88,14 @@ class Compositor:
         to_grown = [rescale_matrix(p.frame_to_crop, TEMPLATE, size, TEMPLATE, grown) for p in planned]
         crops = _crops(frames, [p.frame_to_crop for p in planned], size)
         large = _crops(frames, to_grown, grown)
-        swapped, masks = self._parts.swapper.swap(crops, planned)
+        drawn = self._parts.swapper.swap(crops, planned)
+        swapped, masks = drawn.crops, drawn.masks
         matched = np.stack([self._match(*row) for row in zip(swapped, crops, planned, strict=True)])
         enhanced = self._parts.enhancer.enhance(matched, large, masks)
+        if drawn.detail is not None and self._config.detail:
+            enhanced = np.stack(
+                [with_detail(*row, self._config.detail) for row in zip(enhanced, drawn.detail, strict=True)]
+            )
         return [
             self._lay(frame, plan, matrix, (crop, *pictures), mask)
             for frame, plan, matrix, crop, *pictures, mask in zip(
@@ -185,6 +190,14 @@ class Compositor:
             warp_to_crop(found.segment(around), back, size) for found in (self._parts.person, self._parts.hand)
         )
         return np.clip(person, 0, 1), np.clip(hand, 0, 1)
+
+
+def with_detail(image: Image, detail: Float32[np.ndarray, "d d 3"], share: float) -> Image:
+    """``image`` under a factor that holds what is finer than it shows; at another size the factor is resized."""
+    size = len(image)
+    if len(detail) != size:
+        detail = np.asarray(cv2.resize(detail, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return np.clip(np.rint(image * (1 + np.float32(share) * (detail - 1))), 0, 255).astype(np.uint8)
 
 
 def put_back(pixels: Image, crop: _Crop, blended: _Crop, alpha: _CropMask, frame_to_crop: Affine) -> Image:

@@ -19,8 +19,8 @@ from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import DeviceName, Precision, choose_compute
 from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
-from intracoder.ops.geometry import align_track, compose, posed, transform_points, unposed
-from intracoder.records import Affine, AlignedFace, Blendshapes, Crops, FaceTrack, HeadFit, Masks, PlannedFace, Points
+from intracoder.ops.geometry import align_track, posed, transform_points, unposed
+from intracoder.records import AlignedFace, Blendshapes, Crops, FaceTrack, HeadFit, PlannedFace, Points, SwappedCrops
 from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows, stretches
 
 TEMPLATE: Final = "wide"
@@ -35,7 +35,8 @@ STRETCH_FRAMES: Final = 500
 REST_FRAMES: Final = 300
 """Most frames that the target's head at rest is found from."""
 BATCH: Final = 16
-DETAIL: Final = 1
+DETAIL: Final = 2
+"""Side of the finer references / the net's output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,8 +65,7 @@ class IntracoderSwapper:
         Args:
             model_folder: As the training wrote it.
             source: Whose face to draw; None takes the training's source.
-            detail: Side of the crops / side of the net's output. More than 1 keeps the finer detail of what is
-                copied from the source's real frames.
+            detail: Side of the finer references / the net's output; 1 for no finer detail than the crops show.
             device: Where to run.
             precision: Number format.
             threads: CPU threads; 0 takes all cores.
@@ -89,7 +89,7 @@ class IntracoderSwapper:
     @property
     def crop_px(self) -> int:
         """Side of the crops that go in and come out, pixels."""
-        return self._net.config.output_px * self._detail
+        return self._net.config.output_px
 
     @property
     def source(self) -> str:
@@ -144,35 +144,38 @@ class IntracoderSwapper:
             np.stack([_points(a) for a in some]), np.stack([_blendshapes(a) for a in some]), self._likeness.rest.basis
         )
 
-    def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
-        """Swapped crops, in the target's colours, and the network's own face masks, 0..1, at ``crop_px``."""
+    def swap(self, target_crops: Crops, planned: Sequence[PlannedFace]) -> SwappedCrops:
+        """Swapped crops, in the target's colours, the network's own face masks, and the copied pixels' finer detail."""
+        if not planned:
+            return SwappedCrops(crops=target_crops, masks=np.zeros(target_crops.shape[:3], np.float32))
         parts = [
             self._swap_batch(target_crops[start : start + BATCH], planned[start : start + BATCH])
             for start in range(0, len(planned), BATCH)
         ]
-        if not parts:
-            return target_crops, np.zeros(target_crops.shape[:3], np.float32)
-        return np.concatenate([crops for crops, _ in parts]), np.concatenate([masks for _, masks in parts])
+        details = [part.detail for part in parts if part.detail is not None]
+        return SwappedCrops(
+            crops=np.concatenate([part.crops for part in parts]),
+            masks=np.concatenate([part.masks for part in parts]),
+            detail=np.concatenate(details) if details else None,
+        )
 
     def planes(self, planned: PlannedFace) -> UInt8[np.ndarray, "n n p"] | None:
         """What the decoder sees beside the code, at the net's output size, for showing; None for the plain net."""
         config = self._net.config
         if not config.plane_channels:
             return None
-        wanted = transform_points(planned.swapped_points, compose(_zoomed_out(self._detail), planned.frame_to_crop))
-        drawn = decoder_planes(
+        wanted = transform_points(planned.swapped_points, planned.frame_to_crop)
+        return decoder_planes(
             self._likeness, wanted, _parts(planned), config.output_px, geometry=config.geometry, detail=self._detail
-        )
-        return drawn.planes
+        ).planes
 
-    def _swap_batch(self, crops: Crops, planned: Sequence[PlannedFace]) -> tuple[Crops, Masks]:
+    def _swap_batch(self, crops: Crops, planned: Sequence[PlannedFace]) -> SwappedCrops:
         config = self._net.config
-        size, zoom = config.output_px, _zoomed_out(self._detail)
-        to_net = [compose(zoom, p.frame_to_crop) for p in planned]
-        skin = [color_mask(transform_points(p.target_points, m), size) for p, m in zip(planned, to_net, strict=True)]
+        size = config.output_px
+        skin = [color_mask(transform_points(p.target_points, p.frame_to_crop), size) for p in planned]
         decoder_input = None
         if config.plane_channels:
-            wanted = [transform_points(p.swapped_points, m) for p, m in zip(planned, to_net, strict=True)]
+            wanted = [transform_points(p.swapped_points, p.frame_to_crop) for p in planned]
             drawn = [
                 decoder_planes(self._likeness, points, _parts(p), size, geometry=config.geometry, detail=self._detail)
                 for points, p in zip(wanted, planned, strict=True)
@@ -202,11 +205,6 @@ def _heads(rest: RestingHead, aligned: Sequence[AlignedFace]) -> list[HeadFit]:
         points, blendshapes = np.stack([_points(a) for a in part]), np.stack([_blendshapes(a) for a in part])
         heads += rest.perform(points, blendshapes).heads
     return heads
-
-
-def _zoomed_out(detail: int) -> Affine:
-    """From crops to the net's output size; pixels' outer edges stay where they are."""
-    return np.array([[1 / detail, 0.0, (1 / detail - 1) / 2], [0.0, 1 / detail, (1 / detail - 1) / 2]])
 
 
 def _parts(planned: PlannedFace) -> PartRows | None:

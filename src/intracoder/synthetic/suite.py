@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
-from intracoder.config import from_mapping, require
+from intracoder.config import from_mapping, read_toml, require
 from intracoder.errors import ConfigError
 from intracoder.synthetic.camera import Camera
 from intracoder.synthetic.lights import Light
@@ -169,8 +168,4 @@ def load_suite(path: Path) -> Suite:
     Raises:
         ConfigError: for a missing file, bad TOML, an unknown key, a wrong type or a value out of range.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as a suite: {error}") from error
-    return from_mapping(Suite, data, where=str(path))
+    return from_mapping(Suite, read_toml(path, what="a suite"), where=str(path))

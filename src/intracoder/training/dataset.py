@@ -105,6 +105,10 @@ class TrainingData:
         drawn = [_at(person, r) for person, r in zip(self.people, rows, strict=True) if len(r)]
         return _joined(drawn), shares
 
+    def rows_of(self, person: int, rows: Tensor) -> Samples:
+        """Frames of one person, each with its nearest reference."""
+        return _at(self.people[person], rows)
+
     def to(self, device: torch.device) -> TrainingData:
         """The same with every tensor on ``device``."""
         moved = [
@@ -142,7 +146,7 @@ def build_training_data(
         TrainingError: Fewer people than decoders, or two of one name.
     """
     names = [person.name for person in people]
-    if len(people) != config.people or len(set(names)) != len(names):
+    if len(people) != config.people or len(people) < 2 or len(set(names)) != len(names):
         raise TrainingError(f"training: expected {config.people} face sets of different people, got {names}")
     kept = [person.subset(_evenly(len(person), max_frames)) for person in people]
     performances = [measure_performance(person.points) for person in kept]
@@ -203,12 +207,12 @@ class _Builder:
         triplets = torch.empty(count, TRIPLETS, 3, self.size, self.size, dtype=torch.uint8)
 
         def one(row: int) -> None:
-            layers[row] = _channels_first(self.layers(row))
+            layers[row] = channels_first(self.layers(row))
             if self.config.reference:
                 for k, shares in enumerate(REFERENCE_RANKS):
-                    references[row, k] = _channels_first(self.reference(row, shares))
+                    references[row, k] = channels_first(self.reference(row, shares))
             for k in range(TRIPLETS):
-                triplets[row, k] = _channels_first(self.triplet(row, k))
+                triplets[row, k] = channels_first(self.triplet(row, k))
 
         jobs = [pool.submit(one, row) for row in range(count)]
         for done, job in enumerate(as_completed(jobs), start=1):
@@ -225,14 +229,7 @@ class _Builder:
         )
 
     def layers(self, row: int) -> UInt8[np.ndarray, "q q c"]:
-        points = self.own.points[row]
-        mask = np.rint(face_mask(points, self.size) * 255).astype(np.uint8)
-        weight = np.clip(np.rint(weight_map(points, self.size) * WEIGHT_UNIT), 0, 255).astype(np.uint8)
-        skin = np.rint(color_mask(points, self.size) * 255).astype(np.uint8)
-        planes = [self.own.crops[row], mask, weight, skin]
-        if self.config.geometry:
-            planes.append(paint_geometry(points, self.size))
-        return np.dstack(planes)
+        return frame_layers(self.own.crops[row], self.own.points[row], geometry=self.config.geometry)
 
     def reference(self, row: int, shares: PartShares) -> UInt8[np.ndarray, "q q 4"]:
         """Other frames of the person, bent onto this one."""
@@ -252,6 +249,15 @@ class _Builder:
         worn = self.worn[turn]
         wanted = transform_points(posed(worn.shapes[row], worn.heads[row]), self.to_stored)
         return _bent(other.crops[chosen], other.points[chosen], wanted, self.size)
+
+
+def frame_layers(crop: Image, points: Points, *, geometry: bool) -> UInt8[np.ndarray, "q q c"]:
+    """What is stored of a frame: crop, mask, weight, skin and, where asked for, its geometry."""
+    size = len(crop)
+    mask = np.rint(face_mask(points, size) * 255).astype(np.uint8)
+    weight = np.clip(np.rint(weight_map(points, size) * WEIGHT_UNIT), 0, 255).astype(np.uint8)
+    skin = np.rint(color_mask(points, size) * 255).astype(np.uint8)
+    return np.dstack([crop, mask, weight, skin, *([paint_geometry(points, size)] if geometry else [])])
 
 
 def stored_px(config: IntracoderConfig) -> int:
@@ -332,7 +338,8 @@ def _bent(crop: Image, points: Points, wanted: Points, size: int) -> Image:
     return apply_warp(crop, warp_field(points, wanted, size))
 
 
-def _channels_first(picture: UInt8[np.ndarray, "h w c"]) -> UInt8[Tensor, "c h w"]:
+def channels_first(picture: UInt8[np.ndarray, "h w c"]) -> UInt8[Tensor, "c h w"]:
+    """A picture as the network has it."""
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 

@@ -23,6 +23,7 @@ from intracoder.config import TrainConfig
 from intracoder.errors import TrainingError
 from intracoder.faceset.likeness_file import save_likenesses
 from intracoder.faceset.person import PersonFrames
+from intracoder.nets.base import warm_start
 from intracoder.nets.device import Compute, choose_compute, step_generator
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
 from intracoder.nets.losses import LossWeights, intracoder_losses
@@ -134,6 +135,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             net = Intracoder(net_config)
+        if config.warm_start and warm_start(net):
+            log.info("starts from the packaged base weights")
         net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
         optimizer = AdamW(net.parameters(), config.lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
@@ -181,7 +184,7 @@ class Trainer:
         state, counters, net = self.state, self.state.counters, self.state.net.config
         done = self.budget.progress(counters.step, counters.elapsed_s)
         generator = step_generator(self.config.seed, counters.step)
-        samples = self.data.draw(self.config.batch, generator, triplet_share=triplet_share(done))
+        samples = self.data.draw(self.config.batch, generator, triplet_share=self.triplet_share(done))
         batch = augmented(
             samples,
             generator,
@@ -209,6 +212,10 @@ class Trainer:
                 for mean, value in zip(state.average.parameters(), state.net.parameters(), strict=True):
                     mean.lerp_(value, share)
         counters.step += 1
+
+    def triplet_share(self, done: float) -> float:
+        """Share of the inputs that show somebody else."""
+        return triplet_share(done)
 
     def check(self) -> None:
         """Reads the running loss; sets the training back, once, where it is not a number."""

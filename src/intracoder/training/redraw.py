@@ -73,8 +73,8 @@ def redraw(net: Intracoder, cast: Cast, rows: Sequence[int], compute: Compute) -
         part = slice(start, start + BATCH)
         given = _inputs(cast.artist, drawn_points[part], references[part], net.config)
         made = generate_faces(net, cast.person, real[part], skin[part], given, compute)
-        generated.append(made[0])
-        alpha.append(made[1])
+        generated.append(made.crops)
+        alpha.append(made.masks)
     return Redrawn(
         real=real,
         generated=np.concatenate(generated),
