@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 
 from intracoder.errors import ConfigError, MediaError
-from intracoder.evaluation import tables
+from intracoder.evaluation import tables, trials
 from intracoder.evaluation.evaluator import Trial
-from intracoder.evaluation.methods import External, SwapJob, parse_external
+from intracoder.evaluation.methods import SwapJob, parse_external
 from intracoder.evaluation.readings import Clip, FaceReadings
 from intracoder.evaluation.scorecard import (
     Scorecard,
@@ -34,7 +35,7 @@ from intracoder.evaluation.suites import (
     find_suite,
     load_suite,
 )
-from intracoder.evaluation.swapbench import run_bench
+from intracoder.evaluation.swapbench import BenchResult, finished, plan_bench, run_bench
 from intracoder.protocols import Progress
 
 
@@ -145,7 +146,7 @@ def test_bad_suite_files_are_one_clear_line(tmp_path: Path, text: str, says: str
 
 
 def test_unknown_suites_name_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="mini, synthetic, self, celeb-df, ffpp"):
+    with pytest.raises(ConfigError, match="mini, published, synthetic, self, celeb-df, ffpp"):
         find_suite("nonsense")
     with pytest.raises(ConfigError, match="--data"):
         find_suite("synthetic")
@@ -221,13 +222,26 @@ class FakeMethod:
     learns: bool
     jobs: list[SwapJob] = field(default_factory=list)
     fails: bool = False
+    killed: bool = False
+    state: str = "1"
+    found: list[str] = field(default_factory=list)
+
+    def state_for(self, pair: Pair) -> str:
+        del pair
+        return self.state
 
     def run(self, job: SwapJob, progress: Progress) -> Clip:
         del progress
         self.jobs.append(job)
+        self.found.append(" ".join(sorted(one.name for one in job.scratch.iterdir())))
         if self.fails:
             raise MediaError("t.mp4: can't be read")
-        return Clip(path=job.folder / "output.mp4")
+        (job.scratch / "model").touch()
+        if self.killed:
+            raise KeyboardInterrupt
+        output = job.folder / "output.mp4"
+        output.touch()
+        return Clip(path=output)
 
 
 class FakeEvaluator:
@@ -264,8 +278,8 @@ def toy_suite(folder: Path) -> Suite:
     return Suite(name="toy", pairs=(pair, other), budgets=(Budget(steps=1), Budget(steps=2)), seeds=(0, 1))
 
 
-def bench(suite: Suite, methods: list[FakeMethod], evaluator: FakeEvaluator, out: Path) -> tables.BenchResult:
-    return run_bench(suite, methods, evaluator, out)  # type: ignore[arg-type]
+def bench(suite: Suite, methods: list[FakeMethod], evaluator: FakeEvaluator, out: Path) -> BenchResult:
+    return run_bench(plan_bench(suite, methods, out), evaluator)  # type: ignore[arg-type]
 
 
 def test_learning_methods_run_with_every_budget_and_seed_and_others_once(tmp_path: Path) -> None:
@@ -273,10 +287,11 @@ def test_learning_methods_run_with_every_budget_and_seed_and_others_once(tmp_pat
     result = bench(toy_suite(tmp_path), [learner, still], evaluator, tmp_path / "out")
     assert (len(still.jobs), len(learner.jobs)) == (2, 2 * 4)
     assert len(result.trials) == 2 * 5 + 1
-    assert [t.method for t in result.trials if t.pair == "two"][-1] == "given"
+    assert [t.pair for t in result.trials if t.method == "given"] == ["two"]
     folders = {job.folder for job in learner.jobs}
     assert len(folders) == 8
     assert all(job.folder.is_dir() for job in learner.jobs)
+    assert not any(job.scratch.exists() for job in learner.jobs)
 
 
 def test_a_finished_trial_is_not_run_again_unless_its_input_changed(tmp_path: Path) -> None:
@@ -287,12 +302,95 @@ def test_a_finished_trial_is_not_run_again_unless_its_input_changed(tmp_path: Pa
     assert json.loads(tables.to_json(second)) == json.loads(tables.to_json(first))
     assert not again.jobs
     assert not evaluator.trials
-    (out / "trials/one/still/trial.json").write_text("{", encoding="utf-8")
+    (out / "trials/one/still/made.json").write_text("{", encoding="utf-8")
     bench(suite, [again], evaluator, out)
     assert [job.pair for job in again.jobs] == ["one"]
     (tmp_path / "s.mp4").write_bytes(b"changed")
     bench(suite, [again], evaluator, out)
     assert [job.pair for job in again.jobs] == ["one", "one", "two"]
+
+
+def test_a_changed_method_leaves_the_trials_of_others_alone(tmp_path: Path) -> None:
+    suite, out = toy_suite(tmp_path), tmp_path / "out"
+    bench(suite, [FakeMethod("plain", True), FakeMethod("ours", True)], FakeEvaluator(), out)
+    plain, ours = FakeMethod("plain", True), FakeMethod("ours", True, state="2")
+    bench(suite, [plain, ours], FakeEvaluator(), out)
+    assert (len(plain.jobs), len(ours.jobs)) == (0, 8)
+
+
+def test_a_changed_metric_scores_kept_outputs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite, out = toy_suite(tmp_path), tmp_path / "out"
+    bench(suite, [FakeMethod("learner", True)], FakeEvaluator(), out)
+    monkeypatch.setattr(trials, "METRICS_VERSION", trials.METRICS_VERSION + 1)
+    learner, evaluator = FakeMethod("learner", True), FakeEvaluator()
+    result = bench(suite, [learner], evaluator, out)
+    assert not learner.jobs
+    assert len(evaluator.trials) == len(result.trials)
+
+
+def test_a_killed_trial_goes_on_with_its_work_unless_the_method_changed(tmp_path: Path) -> None:
+    suite, out = toy_suite(tmp_path), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        bench(suite, [FakeMethod("ours", True, killed=True)], FakeEvaluator(), out)
+    same = FakeMethod("ours", True, killed=True)
+    with pytest.raises(KeyboardInterrupt):
+        bench(suite, [same], FakeEvaluator(), out)
+    assert same.found == ["model"]
+    changed = FakeMethod("ours", True, state="2")
+    result = bench(suite, [changed], FakeEvaluator(), out)
+    assert set(changed.found) == {""}
+    assert all(t.seconds is not None for t in result.trials if t.method == "ours")
+
+
+def test_a_trial_that_went_on_has_no_time(tmp_path: Path) -> None:
+    suite, out = toy_suite(tmp_path), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        bench(suite, [FakeMethod("ours", True, killed=True)], FakeEvaluator(), out)
+    result = bench(suite, [FakeMethod("ours", True)], FakeEvaluator(), out)
+    assert [t.seconds is None for t in result.trials if t.method == "ours"] == [True] + [False] * 7
+    jsonschema.validate(json.loads(tables.to_json(result)), schema("bench.schema.json"))
+
+
+def test_sittings_add_up(tmp_path: Path) -> None:
+    suite, out = toy_suite(tmp_path), tmp_path / "out"
+    methods = [FakeMethod("still", False), FakeMethod("learner", True)]
+    part = dataclasses.replace(suite.only(["one"]), seeds=(1,), budgets=(Budget(steps=2),))
+    bench(part, methods, FakeEvaluator(), out)
+    plan = plan_bench(suite, methods, out)  # type: ignore[arg-type]
+    assert len(plan.todo()) == 11 - 2
+    assert plan.words().startswith("toy: 11 trials, 2 of them done, about ")
+    assert {t.label for t in finished(plan).trials} == {"still", "learner, 2 steps"}
+    whole, evaluator = [FakeMethod("still", False), FakeMethod("learner", True)], FakeEvaluator()
+    bench(suite, whole, evaluator, out)
+    assert len(evaluator.trials) == 9
+    assert plan_bench(suite, methods, out).words() == "toy: all 11 trials are done"  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no pair 'three'; it has one, two"):
+        suite.only(["three"])
+
+
+def test_a_stopped_bench_has_a_table_that_can_be_read(tmp_path: Path) -> None:
+    learner = FakeMethod("learner", True)
+    plans = plan_bench(toy_suite(tmp_path), [learner, FakeMethod("still", False)], tmp_path / "out").plans  # type: ignore[list-item]
+    order = [(one.method.name, one.seed, one.budget.steps, one.pair.name) for one in plans]
+    assert [name for name, *_ in order[:3]] == ["still", "still", "given"]
+    assert [rest for _, *rest in order[3:]] == [[s, b, p] for s in (0, 1) for b in (1, 2) for p in ("one", "two")]
+
+
+def test_a_failed_trial_is_reported_and_tried_again(tmp_path: Path) -> None:
+    suite, out = toy_suite(tmp_path), tmp_path / "out"
+    bench(suite, [FakeMethod("still", False, fails=True)], FakeEvaluator(), out)
+    mended = FakeMethod("still", False)
+    plan = plan_bench(suite, [mended], out)  # type: ignore[list-item]
+    assert [t.error for t in finished(plan).trials if t.method == "still"] == ["t.mp4: can't be read"] * 2
+    assert not any(t.error for t in bench(suite, [mended], FakeEvaluator(), out).trials)
+
+
+def test_a_benchmark_can_be_moved(tmp_path: Path) -> None:
+    suite, out = toy_suite(tmp_path), tmp_path / "out"
+    bench(suite, [FakeMethod("learner", True)], FakeEvaluator(), out)
+    out.rename(tmp_path / "moved")
+    result = bench(suite, [FakeMethod("learner", True)], FakeEvaluator(), tmp_path / "moved")
+    assert all(t.output.path.exists() for t in result.trials if t.output is not None)
 
 
 def test_a_pair_that_cannot_be_read_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -311,10 +409,11 @@ def test_methods_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_external_outputs_are_found_by_the_pairs_name(tmp_path: Path) -> None:
     touch(tmp_path, "W_on_M.mp4", "W_on_M2.mp4")
-    assert External(name="x", folder=tmp_path).find("W_on_M").name == "W_on_M.mp4"
+    given = parse_external(f"deep={tmp_path}")
+    assert given.name == "deep"
+    assert given.find("W_on_M").name == "W_on_M.mp4"
     with pytest.raises(ConfigError, match="W_on_A"):
-        External(name="x", folder=tmp_path).find("W_on_A")
-    assert parse_external(f"deep={tmp_path}").name == "deep"
+        given.find("W_on_A")
     for bad in ("deep", f"={tmp_path}", "deep=/no/such/folder"):
         with pytest.raises(ConfigError, match="NAME=DIR"):
             parse_external(bad)

@@ -14,7 +14,8 @@ from intracoder.evaluation.evaluator import Evaluator
 from intracoder.evaluation.figures import IdentityRow, StripRow, draw_grid, draw_strips, error_map
 from intracoder.evaluation.readings import Clip
 from intracoder.evaluation.suites import Pair, Suite
-from intracoder.evaluation.swapbench import BenchResult, TrialResult, slug, trial_of
+from intracoder.evaluation.swapbench import BenchResult, trial_of
+from intracoder.evaluation.trials import TrialResult, slug
 from intracoder.evaluation.windows import face_square, faces_of, moments_of
 from intracoder.media.atomic import atomic_path
 from intracoder.media.stills import write_image

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from intracoder.evaluation.metrics import METRICS, noise_floor, typical_perfect
 from intracoder.evaluation.statistics import Summary, summarize
-from intracoder.evaluation.swapbench import BenchResult, TrialResult
+from intracoder.evaluation.swapbench import BenchResult
+from intracoder.evaluation.trials import TrialResult
 
 SCHEMA = "intracoder.bench/1"
 EVERYTHING = "all"
@@ -75,7 +78,7 @@ def _row(name: str, label: str, trials: Sequence[TrialResult]) -> Row:
         summary = summarize(list(by_pair.values()))
         if summary is not None:
             values[key] = summary
-    times = [t.seconds for t in inside]
+    times = [t.seconds for t in inside if t.seconds is not None]
     seconds = float(np.mean(times)) if times else None
     return Row(slice=name, label=label, values=values, seconds=seconds, failed=sum(t.card is None for t in inside))
 
@@ -107,7 +110,8 @@ def to_json(result: BenchResult) -> str:
             "method": t.method,
             "budget": t.budget,
             "seed": t.seed,
-            "seconds": round(t.seconds, 2),
+            "seconds": None if t.seconds is None else round(t.seconds, 2),
+            "code": t.code,
             "error": t.error,
             "truth": None if t.card is None else t.card.truth,
             "metrics": {} if t.card is None else {k: _six(m.value) for k, m in t.card.metrics.items()},
@@ -129,7 +133,7 @@ def to_json(result: BenchResult) -> str:
         for row in rows(result, name)
     ]
     floors = {key: floor for key in METRICS if (floor := noise_floor(key)) is not None}
-    head = {"schema": SCHEMA, "suite": result.suite, "package_version": result.package_version}
+    head = {"schema": SCHEMA, "suite": result.suite, "package_version": version("intracoder")}
     return (
         json.dumps({**head, "trials": trials, "table": table, "noise_floor": floors}, indent=1, allow_nan=False) + "\n"
     )
@@ -195,10 +199,16 @@ def footer(result: BenchResult, keys: Sequence[str]) -> tuple[str, list[str]]:
     return "a perfect swap reads", reads
 
 
+def provenance(result: BenchResult) -> str:
+    """Which states of the package made the outputs. Several in one table are no fault, but have to be known."""
+    states = Counter(trial.code for trial in result.trials if trial.code)
+    return ", ".join(f"Intracoder {state} ({count} trials)" for state, count in states.items())
+
+
 def to_markdown(result: BenchResult) -> str:
     """All tables."""
     keys = columns(result)
-    parts = [f"# SwapBench: {result.suite}", ""]
+    parts = [f"# SwapBench: {result.suite}", "", f"Made by {provenance(result)}.", ""]
     for name in slices(result):
         table = rows(result, name)
         parts += [f"## {name}", "", "| method | " + " | ".join(map(heading, keys)) + " | s | failed |"]
