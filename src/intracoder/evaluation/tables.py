@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,20 @@ from intracoder.evaluation.trials import TrialResult
 SCHEMA = "intracoder.bench/1"
 EVERYTHING = "all"
 """The slice that holds every frame of every pair."""
+COPY = "copy-target"
+"""Perfect in whatever is measured against the target: it is shown and does not compete."""
 NID_GAP = "nid_gap"
 """|1 - NID|: NID may exceed 1, and both sides are as wrong."""
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "identity": (NID_GAP, "nid", "leak", "similarity"),
+        "like the truth": ("ssim", "psnr_db", "perceptual", "gt_margin", "nme_percent", "mask_iou"),
+        "performance": ("expression", "pose_deg", "gaze_deg", "found"),
+        "picture": ("detail_ratio", "light_de", "seam_de", "background_psnr_db"),
+        "over time": ("flicker_ratio", "jitter_ratio"),
+    }
+)
+"""Columns that belong together, in the order of the page."""
 _WITH_TRUTH = (
     *(NID_GAP, "leak", "ssim", "nme_percent", "expression", "detail_ratio", "psnr_db", "perceptual", "gt_margin"),
     *("pose_deg", "gaze_deg", "light_de", "seam_de", "flicker_ratio", "jitter_ratio", "mask_iou", "background_psnr_db"),
@@ -174,12 +187,32 @@ def number(value: float, digits: int) -> str:
 def best(table: Sequence[Row], key: str) -> str | None:
     """Label of the row nearest to the ideal (or highest, where there is none). Copying the target does not compete."""
     ideal = 0.0 if key == NID_GAP else METRICS[key].ideal
-    known = [(row.values[key].mean, row.label) for row in table if key in row.values and row.label != "copy-target"]
+    known = [(row.values[key].mean, row.label) for row in table if key in row.values and row.label != COPY]
     if len(known) < 2:
         return None
     if ideal is None:
         return max(known)[1]
     return min(known, key=lambda one: abs(one[0] - ideal))[1]
+
+
+def close_to_best(table: Sequence[Row], key: str) -> frozenset[str]:
+    """Labels of rows that are no further from the best than the metric's noise floor: nothing tells them apart."""
+    winner, floor = best(table, key), noise_floor("nid" if key == NID_GAP else key)
+    if winner is None or floor is None:
+        return frozenset()
+    means = {row.label: row.values[key].mean for row in table if key in row.values and row.label != COPY}
+    return frozenset(label for label, mean in means.items() if label != winner and abs(mean - means[winner]) <= floor)
+
+
+def ideal_text(key: str) -> str:
+    """What a perfect swap has, for the head of a column."""
+    ideal = 0.0 if key == NID_GAP else METRICS[key].ideal
+    return "high" if ideal is None else f"{ideal:g}"
+
+
+def says(key: str) -> str:
+    """One sentence on a column."""
+    return "Distance of NID to 1, in either direction." if key == NID_GAP else METRICS[key].says
 
 
 def footer(result: BenchResult, keys: Sequence[str]) -> tuple[str, list[str]]:
