@@ -215,7 +215,9 @@ def test_a_report_has_tables_and_pictures(readers: FaceReaders, evaluator: Evalu
     suite = Suite(name="tiny", pairs=(pair,))
     result = run_bench(plan_bench(suite, [CopyTarget(), baselines(readers)[0]], tmp_path), evaluator)
     page = write_report(result, suite, evaluator, tmp_path).read_text(encoding="utf-8")
-    assert page.count("<table") == len(tables.slices(result))
+    assert page.count('<div class="wide"><table') == 2 * len(tables.slices(result))
+    assert page.count("<img") == 4
+    assert page.count('class="best"') + page.count('class="first best"') == 0  # nothing competes with one method alone
     assert sorted(one.name for one in (tmp_path / "pictures").iterdir()) == [
         f"W_on_M_{kind}.png" for kind in ("curves", "errors", "grid", "strips")
     ]

@@ -410,6 +410,8 @@ def test_methods_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_external_outputs_are_found_by_the_pairs_name(tmp_path: Path) -> None:
     touch(tmp_path, "W_on_M.mp4", "W_on_M2.mp4")
     given = parse_external(f"deep={tmp_path}")
+    with pytest.raises(ConfigError, match="named one for --external deep"):
+        plan_bench(toy_suite(tmp_path / "toy"), [given], tmp_path / "out")
     assert given.name == "deep"
     assert given.find("W_on_M").name == "W_on_M.mp4"
     with pytest.raises(ConfigError, match="W_on_A"):

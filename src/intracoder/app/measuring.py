@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intracoder.app.reports import swapped_frames
 from intracoder.app.requests import BenchRequest
 from intracoder.app.trying import learning_methods
 from intracoder.errors import ConfigError
@@ -27,6 +28,7 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
     truth_mask: Path | None = None,
     start: int = 0,
     stop: int | None = None,
+    report: Path | None = None,
     progress: Progress = silent,
 ) -> Scorecard:
     """Scores an output and writes the scorecard (JSON, Markdown, picture) into ``folder``.
@@ -40,9 +42,11 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
         truth_mask: Which part of the target the truth replaces.
         start: First frame of output and target that is judged.
         stop: Frame to stop before.
+        report: Of the run that made the output: only frames that it swapped are judged. None judges all.
         progress: Told of what is read.
 
     Raises:
+        ConfigError: A mask without a truth, or a bad report.
         MediaError, NoFaceError: A clip can't be read, or shows no face.
     """
     from intracoder.evaluation.evaluator import Evaluator, Trial
@@ -50,6 +54,8 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
     from intracoder.evaluation.readings import Clip, shipped_readers
     from intracoder.evaluation.sheet import write_scorecard
 
+    if truth_mask is not None and truth is None:
+        raise ConfigError(f"{truth_mask}: expected a truth that the mask belongs to; give it with --truth")
     evaluator = Evaluator(shipped_readers(), PerceptualNet())
     trial = Trial(
         output=Clip(path=output, start=start, stop=stop),
@@ -57,6 +63,7 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
         source=tuple(Clip(path=path) for path in sources),
         truth=None if truth is None else Clip(path=truth),
         truth_mask=None if truth_mask is None else Clip(path=truth_mask),
+        frames=None if report is None else swapped_frames(report),
     )
     card = evaluator.evaluate(trial, progress)
     write_scorecard(card, trial, evaluator, folder)
@@ -106,8 +113,8 @@ def bench(plan: BenchPlan, out: Path, *, run: bool = True, progress: Progress = 
     from intracoder.evaluation.report import write_report
     from intracoder.evaluation.swapbench import finished, run_bench
 
+    if not run and not plan.found:
+        raise ConfigError(f"{out}: no finished trial of {plan.suite.name} to report; run the benchmark first")
     evaluator = Evaluator(shipped_readers(), PerceptualNet())
     result = run_bench(plan, evaluator, progress=progress) if run else finished(plan)
-    if not result.trials:
-        raise ConfigError(f"{out}: no finished trial of {plan.suite.name} to report; run the benchmark first")
     return write_report(result, plan.suite, evaluator, out)

@@ -34,6 +34,7 @@ def evaluate(
     truth_mask: Annotated[Path | None, Parameter(help="Which part the truth replaces.")] = None,
     start: Annotated[int, Parameter(help="First frame judged.")] = 0,
     stop: Annotated[int | None, Parameter(help="Frame to stop before.")] = None,
+    report: Annotated[Path | None, Parameter(help="The run's report; judges only what it swapped.")] = None,
     out: Annotated[Path, Parameter(help="Folder of the scorecard.")] = Path("scorecard"),
     quiet: Quiet = False,
     as_json: Json = False,
@@ -51,6 +52,7 @@ def evaluate(
             truth_mask=truth_mask,
             start=start,
             stop=stop,
+            report=report,
             progress=progress,
         )
     say(json.loads(to_json(card)), to_markdown(card), as_json=as_json)

@@ -57,8 +57,8 @@ def psnr_db(image: Image, reference: Image, mask: Mask) -> float | None:
     return float(min(PSNR_CAP_DB, 10 * np.log10(255.0**2 / max(error, 1e-12))))
 
 
-HIGH_NOISE = 4.0
-"""99th percentile of the size of Gaussian noise, in units of its median (3.8)."""
+NOISE_TAIL = 10.0
+"""The 99th percentile of an encoder's errors is at most this many times their median; more is something else."""
 
 
 def ssim(image: Image, reference: Image, mask: Mask) -> float | None:
@@ -111,7 +111,7 @@ def changed_region(output: Image, target: Image, face: Mask) -> Mask:
     difference = np.abs(output.astype(np.float32) - target.astype(np.float32)).mean(axis=2)
     difference = cv2.GaussianBlur(difference, (0, 0), 1.0)
     outside = difference[dilated(face, 0.25) < 0.5]
-    noise = HIGH_NOISE * float(np.median(outside)) if outside.size else 0.0
+    noise = min(float(np.percentile(outside, 99)), NOISE_TAIL * float(np.median(outside))) if outside.size else 0.0
     changed = (difference > max(4.0, 1.5 * noise)).astype(np.uint8)
     width = 2 * max(1, round(0.03 * face_side(face))) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))

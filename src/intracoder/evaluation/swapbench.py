@@ -132,6 +132,8 @@ def plan_bench(suite: Suite, methods: Sequence[Method], out: Path) -> BenchPlan:
         for pair in suite.pairs
         for method in learning
     ]
+    for one in plans:
+        one.method.state_for(one.pair)  # a finished swap that is missing shows now, not after hours
     found = {place: result for place, one in enumerate(plans) if (result := find_result(one)) is not None}
     return BenchPlan(suite=suite, plans=tuple(plans), found=found)
 
