@@ -84,10 +84,10 @@ def _lead(result: BenchResult) -> str:
     pairs = dict.fromkeys(t.pair for t in result.trials)
     rows = dict.fromkeys(t.label for t in result.trials)
     seeds = {t.seed for t in result.trials if t.seed is not None}
-    counted = [f"{len(pairs)} pairs", f"{len(rows)} methods and budgets"]
-    counted += [f"seeds {', '.join(map(str, sorted(seeds)))} of what learns"] if seeds else []
+    counted = {"pairs": len(pairs), "methods and budgets": len(rows), "trials": len(result.trials)}
+    counted |= {"seeds of what learns": len(seeds)} if seeds else {}
     made = f"<br>Made by {html.escape(tables.provenance(result))}." if tables.provenance(result) else ""
-    return f'<p class="lead">{", ".join(counted)}, {len(result.trials)} trials.{made}</p>'
+    return f'<p class="lead">{", ".join(f"{name}: {count}" for name, count in counted.items())}.{made}</p>'
 
 
 def _reading(result: BenchResult) -> str:

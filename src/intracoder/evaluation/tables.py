@@ -235,7 +235,7 @@ def footer(result: BenchResult, keys: Sequence[str]) -> tuple[str, list[str]]:
 def provenance(result: BenchResult) -> str:
     """Which states of the package made the outputs. Several in one table are no fault, but have to be known."""
     states = Counter(trial.code for trial in result.trials if trial.code)
-    return ", ".join(f"Intracoder {state} ({count} trials)" for state, count in states.items())
+    return ", ".join(f"Intracoder {state} (trials: {count})" for state, count in states.items())
 
 
 def to_markdown(result: BenchResult) -> str:
