@@ -14,6 +14,7 @@ from toy_bench import FakeEvaluator, FakeMethod, bench, schema, touch, toy_suite
 from intracoder.errors import ConfigError
 from intracoder.evaluation import tables, trials
 from intracoder.evaluation.methods import parse_external
+from intracoder.evaluation.page import page
 from intracoder.evaluation.suites import Budget
 from intracoder.evaluation.swapbench import finished, plan_bench
 
@@ -192,3 +193,16 @@ def test_the_gap_of_nid_counts_both_sides_and_copying_never_wins(tmp_path: Path)
     assert gaps["copy-target"] == pytest.approx(np.mean([abs(1 - 0.6), abs(1 - 0.8)]))
     assert tables.best(table, tables.NID_GAP) in ("still", "given")
     assert "| copy-target |" in tables.to_markdown(result)
+
+
+def test_without_truth_no_row_is_the_best(tmp_path: Path) -> None:
+    result = bench(toy_suite(tmp_path), [FakeMethod("a", False), FakeMethod("b", False)], FakeEvaluator(), tmp_path)
+    assert tables.has_truth(result)
+    assert 'class="first best"' in page(result, [])
+    assert "**" in tables.to_markdown(result)
+    cards = [None if t.card is None else dataclasses.replace(t.card, truth=None) for t in result.trials]
+    naive = [dataclasses.replace(t, card=one) for t, one in zip(result.trials, cards, strict=True)]
+    result = dataclasses.replace(result, trials=tuple(naive))
+    assert "best" not in page(result, []).partition("<table>")[2]
+    assert "**" not in tables.to_markdown(result)
+    assert tables.like_perfect(tables.rows(result, "all"), "nid") == {"a", "b"}  # not "given", which is beyond

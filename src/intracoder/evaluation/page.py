@@ -10,7 +10,7 @@ from intracoder.evaluation import tables
 from intracoder.evaluation.swapbench import BenchResult
 
 STYLE = """
-:root{--ink:#1c2330;--soft:#5d6773;--line:#e3e6ea;--best:#dcefdc;--tie:#f1f8f1}
+:root{--ink:#1c2330;--soft:#5d6773;--line:#e3e6ea;--best:#dcefdc;--tie:#ecf6ec}
 body{font:16px/1.55 system-ui,-apple-system,sans-serif;color:var(--ink)}
 body{max-width:1200px;margin:2.5rem auto;padding:0 1.2rem}
 h1{font-size:2rem;margin:0 0 .3rem}h2{margin:3rem 0 .4rem;padding-top:.6rem;border-top:2px solid var(--ink)}
@@ -23,7 +23,7 @@ th{font-weight:600;vertical-align:bottom}tr.groups th{text-align:center;border-b
 tr.groups th+th,.first{border-left:1px solid var(--line)}tr.ideal td,tr.foot td{color:var(--soft);font-style:italic}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff;font-weight:600}
 td.best{font-weight:700;background:var(--best)}td.tie{background:var(--tie)}td small{font-weight:400;font-size:11px}
-.key{display:inline-block;padding:0 .45rem;border-radius:3px}.legend td{white-space:normal;text-align:left}
+.key{padding:0 .45rem;border-radius:3px}.legend td{white-space:normal;text-align:left}
 details{margin:.6rem 0}summary{cursor:pointer;font-weight:600}
 figure{margin:1.6rem 0}img{max-width:100%;height:auto;border:1px solid var(--line)}
 figcaption{max-width:80ch;font-size:15px}
@@ -92,20 +92,25 @@ def _lead(result: BenchResult) -> str:
 
 def _reading(result: BenchResult) -> str:
     """How to read the tables."""
-    has_truth = any(t.card is not None and t.card.truth is not None for t in result.trials)
-    basis = (
-        "Every number is measured against the truth, the perfect swap, which has the ideal in every column."
-        if has_truth
-        else "There is no truth here: a perfect swap does not reach the ideals; the last line says what it reads."
-    )
+    tie = '<span class="key" style="background:var(--tie)">'
+    if tables.has_truth(result):
+        basis = (
+            "Every number is measured against the truth, the perfect swap, which has the ideal in every column. "
+            f'<span class="key" style="background:var(--best)"><b>Best</b></span> of a column, and {tie}not told apart'
+            "</span> from it: nearer than the noise floor. Copying the target does not compete: it moves nothing, and "
+            "so nothing flickers."
+        )
+        advice = "read abs(1 − NID) together with SSIM, NME, expression and HF, and look at the pictures."
+    else:
+        basis = (
+            "There is no truth here, and a perfect swap does not reach the ideals: the last line says what it reads. "
+            f"{tie}Inside that range</span> nothing tells a value from perfect. No row is marked as best."
+        )
+        advice = "read NID together with leak, expression and HF, and look at the pictures."
     return (
-        f"<p>{basis} Means over clips; below them the 95 % interval, by clip. "
-        '<span class="key" style="background:var(--best)"><b>Best</b></span> of a column, and '
-        '<span class="key" style="background:var(--tie)">nearer to it than the noise floor</span>: not told apart. '
-        "Copying the target does not compete: it moves nothing, and so nothing flickers. Faces in rows of methods are "
-        "computed, whoever they look like.</p>"
-        "<p>No single column is a verdict. A blurred face can have the right identity: read abs(1 − NID) together with "
-        "SSIM, NME, expression and HF, and look at the pictures.</p>"
+        f"<p>{basis}</p><p>Means over clips; below them the 95 % interval, by clip. Faces in rows of methods are "
+        f"computed, whoever they look like. No single column is a verdict. A blurred face can have the right identity: "
+        f"{advice}</p>"
     )
 
 
@@ -126,8 +131,9 @@ def _table(result: BenchResult, table: Sequence[tables.Row], groups: Mapping[str
     """Some groups of columns of one slice."""
     keys = [key for members in groups.values() for key in members]
     firsts = {members[0] for members in groups.values()}
-    winners = {key: tables.best(table, key) for key in keys}
-    ties = {key: tables.close_to_best(table, key) for key in keys}
+    judged = tables.has_truth(result)
+    winners = {key: tables.best(table, key) if judged else None for key in keys}
+    ties = {key: (tables.close_to_best if judged else tables.like_perfect)(table, key) for key in keys}
 
     def cells(texts: Mapping[str, str], label: str = "", tag: str = "td") -> str:
         made = []

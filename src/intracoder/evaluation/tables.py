@@ -62,8 +62,7 @@ class Row:
 
 def columns(result: BenchResult) -> tuple[str, ...]:
     """Metrics shown for a run: with truth, those that it allows."""
-    has_truth = any(trial.card is not None and trial.card.truth is not None for trial in result.trials)
-    return _WITH_TRUTH if has_truth else _WITHOUT_TRUTH
+    return _WITH_TRUTH if has_truth(result) else _WITHOUT_TRUTH
 
 
 def slices(result: BenchResult) -> tuple[str, ...]:
@@ -204,6 +203,20 @@ def close_to_best(table: Sequence[Row], key: str) -> frozenset[str]:
     return frozenset(label for label, mean in means.items() if label != winner and abs(mean - means[winner]) <= floor)
 
 
+def like_perfect(table: Sequence[Row], key: str) -> frozenset[str]:
+    """Labels of rows inside the range of perfect swaps scored without truth: nothing tells them from perfect."""
+    typical = typical_perfect(key)
+    means = {row.label: row.values[key].mean for row in table if key in row.values and row.label != COPY}
+    return frozenset(
+        label for label, mean in means.items() if typical is not None and typical.low <= mean <= typical.high
+    )
+
+
+def has_truth(result: BenchResult) -> bool:
+    """Whether anything was measured against a truth. Without one no row is the best: ideals are not what to reach."""
+    return any(trial.card is not None and trial.card.truth is not None for trial in result.trials)
+
+
 def ideal_text(key: str) -> str:
     """What a perfect swap has, for the head of a column."""
     ideal = 0.0 if key == NID_GAP else METRICS[key].ideal
@@ -217,7 +230,7 @@ def says(key: str) -> str:
 
 def footer(result: BenchResult, keys: Sequence[str]) -> tuple[str, list[str]]:
     """The last line of a table: noise floors where there is truth, else what a perfect swap reads."""
-    if any(trial.card is not None and trial.card.truth is not None for trial in result.trials):
+    if has_truth(result):
         floors = [noise_floor("nid" if key == NID_GAP else key) for key in keys]
         texts = [
             "–" if f is None else number(f, 2 if k == NID_GAP else METRICS[k].digits)
@@ -246,7 +259,7 @@ def to_markdown(result: BenchResult) -> str:
         table = rows(result, name)
         parts += [f"## {name}", "", "| method | " + " | ".join(map(heading, keys)) + " | s | failed |"]
         parts.append("|---" * (len(keys) + 3) + "|")
-        winners = {key: best(table, key) for key in keys}
+        winners = {key: best(table, key) if has_truth(result) else None for key in keys}
         for row in table:
             cells = []
             for key in keys:
