@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class SwapRequest:
     source_choice: Choice = field(default_factory=Choice)
     target_choice: Choice = field(default_factory=Choice)
     config: RunConfig = field(default_factory=RunConfig)
+    record_id: uuid.UUID | None = None
+    """Of the output, where the same run has to give the same pixels, mark included; None draws a new one."""
 
     def project_folder(self) -> Path:
         """Where the project is."""

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -117,6 +118,8 @@ def _run(job: SwapJob, config: RunConfig, progress: Progress) -> Clip:
         project=job.scratch / "project",
         use="research",
         config=dataclasses.replace(config, train=train),
+        # a new id for each run would be another mark in the pixels, and other numbers from the same seed
+        record_id=uuid.uuid5(uuid.NAMESPACE_OID, repr((job.pair, config.train.plain, job.budget, job.seed))),
     )
     project = request.project_folder()
     kept = {
