@@ -18,14 +18,14 @@ from intracoder.errors import ConsentError, GuardError, MediaError, NoFaceError
 from intracoder.evaluation import tables
 from intracoder.evaluation.baselines import baselines
 from intracoder.evaluation.evaluator import Evaluator, Trial
-from intracoder.evaluation.methods import CopyTarget, job_of
+from intracoder.evaluation.methods import CopyTarget, SwapJob
 from intracoder.evaluation.perceptual import PerceptualNet
 from intracoder.evaluation.readings import Clip, FaceReaders, shipped_readers
 from intracoder.evaluation.report import write_report
 from intracoder.evaluation.scorecard import Scorecard, load_scorecard
 from intracoder.evaluation.sheet import write_scorecard
-from intracoder.evaluation.suites import Budget, Pair, Suite, find_suite
-from intracoder.evaluation.swapbench import run_bench
+from intracoder.evaluation.suites import Budget, Suite, find_suite
+from intracoder.evaluation.swapbench import plan_bench, run_bench
 from intracoder.media.reader import read_frames
 from intracoder.media.stills import read_image, write_image
 from intracoder.protocols import silent
@@ -216,9 +216,11 @@ def test_a_scorecard_is_written_as_numbers_words_and_a_picture(evaluator: Evalua
 def test_a_report_has_tables_and_pictures(readers: FaceReaders, evaluator: Evaluator, tmp_path: Path) -> None:
     pair = dataclasses.replace(PAIR, stop=COUNT, source=PAIR.source)
     suite = Suite(name="tiny", pairs=(pair,))
-    result = run_bench(suite, [CopyTarget(), baselines(readers)[0]], evaluator, tmp_path)
+    result = run_bench(plan_bench(suite, [CopyTarget(), baselines(readers)[0]], tmp_path), evaluator)
     page = write_report(result, suite, evaluator, tmp_path).read_text(encoding="utf-8")
-    assert page.count("<table") == len(tables.slices(result))
+    assert page.count('<div class="wide"><table') == 2 * len(tables.slices(result))
+    assert page.count("<img") == 4
+    assert page.count('class="best"') + page.count('class="first best"') == 0  # nothing competes with one method alone
     assert sorted(one.name for one in (tmp_path / "pictures").iterdir()) == [
         f"W_on_M_{kind}.png" for kind in ("curves", "errors", "grid", "strips")
     ]
@@ -261,12 +263,23 @@ def test_bad_input_is_one_clear_line(evaluator: Evaluator, tmp_path: Path) -> No
 
 
 def test_baselines_swap_and_repeat_exactly(readers: FaceReaders, evaluator: Evaluator, tmp_path: Path) -> None:
-    pair = Pair(name=PAIR.name, source=PAIR.source, target=PAIR.target, stop=COUNT)
     scores, outputs = {}, {}
     for method in baselines(readers):
         folder = tmp_path / method.name
         folder.mkdir()
-        job = job_of(pair, budget=Budget(steps=1), seed=0, folder=folder, consent_basis="synthetic")
+        job = SwapJob(
+            pair=PAIR.name,
+            source=PAIR.source,
+            target=PAIR.target,
+            start=0,
+            stop=COUNT,
+            budget=Budget(steps=1),
+            seed=0,
+            folder=folder,
+            scratch=folder,
+            shared=folder,
+            consent_basis="synthetic",
+        )
         output = method.run(job, silent)
         scores[method.name] = values(evaluator.evaluate(trial(output.path)))
         outputs[method.name] = output.path.read_bytes()

@@ -1,6 +1,7 @@
 """Rendering in journaled segments: what is counted, and what a killed, changed or damaged render does next."""
 
 import json
+import uuid
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -167,6 +168,12 @@ def test_a_killed_render_goes_on_from_its_last_whole_segment(job, tmp_path, afte
     assert marked == COUNT - 4 * kept
     assert_whole(job, reports, tmp_path)
     assert record_id_of(job) == identity
+
+
+def test_a_given_record_is_kept_whatever_was_rendered_before(job):
+    asked = uuid.UUID(int=7)
+    assert record_id_of(replace(job, record_id=asked, key="fresh")) == asked
+    assert record_id_of(replace(job, record_id=asked, key="other")) == asked
 
 
 def test_a_resumed_render_is_the_uninterrupted_one(job, tmp_path):

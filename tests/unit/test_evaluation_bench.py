@@ -1,62 +1,30 @@
-"""Suites, running, resuming and reporting, with methods and evaluator that need no networks."""
+"""Scorecards and suites."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
-import numpy as np
 import pytest
+from toy_bench import card, schema, touch
 
 from intracoder.errors import ConfigError, MediaError
-from intracoder.evaluation import tables
-from intracoder.evaluation.evaluator import Trial
-from intracoder.evaluation.methods import External, SwapJob, parse_external
-from intracoder.evaluation.readings import Clip, FaceReadings
+from intracoder.evaluation.readings import Clip
 from intracoder.evaluation.scorecard import (
-    Scorecard,
     from_json,
     load_scorecard,
-    measured,
     save_scorecard,
     to_json,
     to_markdown,
 )
 from intracoder.evaluation.suites import (
     Budget,
-    Pair,
-    Suite,
     celeb_df_suite,
     faceforensics_suite,
     find_suite,
     load_suite,
 )
-from intracoder.evaluation.swapbench import run_bench
-from intracoder.protocols import Progress
-
-
-def schema(name: str) -> object:
-    return json.loads(files("intracoder.evaluation").joinpath(name).read_text(encoding="utf-8"))
-
-
-def card(nid: float = 0.9, *, truth: str | None = "truth") -> Scorecard:
-    frames = np.array([nid - 0.1, np.nan, nid + 0.1])
-    metrics = {"nid": measured(frames), "ssim": measured(frames / 2), "leak": measured(-frames * 0.0)}
-    return Scorecard(
-        output="out",
-        target="target",
-        source="source",
-        truth=truth,
-        embedder="dlib_resnet",
-        start=0,
-        frame_count=3,
-        target_faces=3,
-        metrics={key: one for key, one in metrics.items() if one is not None},
-    )
-
 
 # ---- scorecards ------------------------------------------------------------------------------------------------
 
@@ -149,19 +117,12 @@ def test_bad_suite_files_are_one_clear_line(tmp_path: Path, text: str, says: str
 
 
 def test_unknown_suites_name_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="mini, synthetic, self, celeb-df, ffpp"):
+    with pytest.raises(ConfigError, match="mini, published, synthetic, self, celeb-df, ffpp"):
         find_suite("nonsense")
     with pytest.raises(ConfigError, match="--data"):
         find_suite("synthetic")
     with pytest.raises(ConfigError, match="--data"):
         find_suite("celeb-df")
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
 
 
 def test_celeb_df_pairs_come_from_its_names(tmp_path: Path) -> None:
@@ -214,148 +175,3 @@ def test_folders_of_another_layout_are_refused(tmp_path: Path) -> None:
         celeb_df_suite(tmp_path, only_tested=False)
     with pytest.raises(MediaError, match="List_of_testing_videos"):
         celeb_df_suite(tmp_path)
-
-
-# ---- running ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class FakeMethod:
-    name: str
-    learns: bool
-    jobs: list[SwapJob] = field(default_factory=list)
-    fails: bool = False
-
-    def run(self, job: SwapJob, progress: Progress) -> Clip:
-        del progress
-        self.jobs.append(job)
-        if self.fails:
-            raise MediaError("t.mp4: can't be read")
-        return Clip(path=job.folder / "output.mp4")
-
-
-class FakeEvaluator:
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-
-    def evaluate(self, trial: Trial, progress: Progress) -> Scorecard:
-        del progress
-        self.trials.append(trial)
-        return card(0.5 + 0.1 * len(self.trials))
-
-    def readings_of(self, trial: Trial) -> FaceReadings:
-        del trial
-        yaw = np.array([[0.0, 0, 0], [40.0, 0, 0], [-40.0, 0, 0]])
-        return FaceReadings(
-            height=8,
-            width=8,
-            found=np.ones(3, bool),
-            near=np.zeros((3, 478, 3), np.float32),
-            points=np.zeros((3, 478, 3), np.float32),
-            blendshapes=np.zeros((3, 52), np.float32),
-            embeddings=np.ones((3, 4), np.float32),
-            pose_deg=yaw,
-            gaze_deg=np.zeros(3),
-        )
-
-
-def toy_suite(folder: Path) -> Suite:
-    touch(folder, "s.mp4", "t.mp4", "done.mp4")
-    pair = Pair(name="one", source=(folder / "s.mp4",), target=folder / "t.mp4", tags=("easy",))
-    other = Pair(
-        name="two", source=(folder / "s.mp4",), target=folder / "t.mp4", outputs={"given": folder / "done.mp4"}
-    )
-    return Suite(name="toy", pairs=(pair, other), budgets=(Budget(steps=1), Budget(steps=2)), seeds=(0, 1))
-
-
-def bench(suite: Suite, methods: list[FakeMethod], evaluator: FakeEvaluator, out: Path) -> tables.BenchResult:
-    return run_bench(suite, methods, evaluator, out)  # type: ignore[arg-type]
-
-
-def test_learning_methods_run_with_every_budget_and_seed_and_others_once(tmp_path: Path) -> None:
-    still, learner, evaluator = FakeMethod("still", False), FakeMethod("learner", True), FakeEvaluator()
-    result = bench(toy_suite(tmp_path), [learner, still], evaluator, tmp_path / "out")
-    assert (len(still.jobs), len(learner.jobs)) == (2, 2 * 4)
-    assert len(result.trials) == 2 * 5 + 1
-    assert [t.method for t in result.trials if t.pair == "two"][-1] == "given"
-    folders = {job.folder for job in learner.jobs}
-    assert len(folders) == 8
-    assert all(job.folder.is_dir() for job in learner.jobs)
-
-
-def test_a_finished_trial_is_not_run_again_unless_its_input_changed(tmp_path: Path) -> None:
-    suite, out = toy_suite(tmp_path), tmp_path / "out"
-    first = bench(suite, [FakeMethod("still", False)], FakeEvaluator(), out)
-    again, evaluator = FakeMethod("still", False), FakeEvaluator()
-    second = bench(suite, [again], evaluator, out)
-    assert json.loads(tables.to_json(second)) == json.loads(tables.to_json(first))
-    assert not again.jobs
-    assert not evaluator.trials
-    (out / "trials/one/still/trial.json").write_text("{", encoding="utf-8")
-    bench(suite, [again], evaluator, out)
-    assert [job.pair for job in again.jobs] == ["one"]
-    (tmp_path / "s.mp4").write_bytes(b"changed")
-    bench(suite, [again], evaluator, out)
-    assert [job.pair for job in again.jobs] == ["one", "one", "two"]
-
-
-def test_a_pair_that_cannot_be_read_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
-    broken = FakeMethod("broken", False, fails=True)
-    result = bench(toy_suite(tmp_path), [broken, FakeMethod("fine", False)], FakeEvaluator(), tmp_path / "out")
-    errors = [t.error for t in result.trials if t.method == "broken"]
-    assert errors == ["t.mp4: can't be read"] * 2
-    assert all(t.card is not None for t in result.trials if t.method == "fine")
-    assert "t.mp4: can't be read" in tables.to_markdown(result)
-
-
-def test_methods_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="different names"):
-        bench(toy_suite(tmp_path), [FakeMethod("a", False), FakeMethod("a", True)], FakeEvaluator(), tmp_path / "out")
-
-
-def test_external_outputs_are_found_by_the_pairs_name(tmp_path: Path) -> None:
-    touch(tmp_path, "W_on_M.mp4", "W_on_M2.mp4")
-    assert External(name="x", folder=tmp_path).find("W_on_M").name == "W_on_M.mp4"
-    with pytest.raises(ConfigError, match="W_on_A"):
-        External(name="x", folder=tmp_path).find("W_on_A")
-    assert parse_external(f"deep={tmp_path}").name == "deep"
-    for bad in ("deep", f"={tmp_path}", "deep=/no/such/folder"):
-        with pytest.raises(ConfigError, match="NAME=DIR"):
-            parse_external(bad)
-
-
-# ---- tables ----------------------------------------------------------------------------------------------------
-
-
-def test_tables_average_seeds_within_a_pair_and_keep_to_the_schema(tmp_path: Path) -> None:
-    methods = [FakeMethod("copy-target", False), FakeMethod("learner", True)]
-    result = bench(toy_suite(tmp_path), methods, FakeEvaluator(), tmp_path / "out")
-    data = json.loads(tables.to_json(result))
-    jsonschema.validate(data, schema("bench.schema.json"))
-    assert tables.slices(result) == ("all", "easy", "large yaw")
-    rows = {row.label: row for row in tables.rows(result, "all")}
-    assert set(rows) == {"copy-target", "learner, 1 steps", "learner, 2 steps", "given"}
-    learner = rows["learner, 1 steps"]
-    of_pair = {
-        pair: np.mean([t.card.value("nid") for t in result.trials if t.label == learner.label and t.pair == pair])  # type: ignore[union-attr]
-        for pair in ("one", "two")
-    }
-    assert learner.values["nid"].mean == pytest.approx(np.mean(list(of_pair.values())))
-    assert learner.values["nid"].clips == 2
-    easy = {row.label: row for row in tables.rows(result, "easy")}
-    assert easy["learner, 1 steps"].values["nid"].mean == pytest.approx(of_pair["one"])
-    # in the slice of frames only frames 1 and 2 count, and 1 has no value; what is normalised by clip has none at all
-    turned = {row.label: row for row in tables.rows(result, "large yaw")}
-    assert turned["given"].values["ssim"].mean == pytest.approx(rows["given"].values["ssim"].mean + 0.05)
-    assert "nid" not in turned["given"].values
-
-
-def test_the_gap_of_nid_counts_both_sides_and_copying_never_wins(tmp_path: Path) -> None:
-    result = bench(
-        toy_suite(tmp_path), [FakeMethod("copy-target", False), FakeMethod("still", False)], FakeEvaluator(), tmp_path
-    )
-    table = tables.rows(result, "all")
-    gaps = {row.label: row.values[tables.NID_GAP].mean for row in table}
-    assert gaps["copy-target"] == pytest.approx(np.mean([abs(1 - 0.6), abs(1 - 0.8)]))
-    assert tables.best(table, tables.NID_GAP) in ("still", "given")
-    assert "| copy-target |" in tables.to_markdown(result)

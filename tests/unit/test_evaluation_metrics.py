@@ -82,6 +82,18 @@ def test_changed_region_finds_the_pasted_disc_and_nothing_in_a_copy() -> None:
     assert not pixels.changed_region(grain, target, disc(30)).any()
 
 
+def test_a_label_beside_the_face_is_no_part_of_the_swap() -> None:
+    target = np.full((120, 120, 3), 120, np.uint8)
+    face = np.zeros((120, 120), np.float32)
+    cv2.circle(face, (60, 50), 30, 1.0, -1)
+    output = target.copy()
+    cv2.circle(output, (60, 50), 26, (140, 130, 130), -1)
+    alone = pixels.changed_region(output, target, face)
+    output[88:112, 4:90] = 16
+    output[94:106, 10:84:4] = 250
+    assert pixels.mask_iou(pixels.changed_region(output, target, face), alone) == pytest.approx(1, abs=0.02)
+
+
 def test_seam_is_the_step_across_the_edge_beyond_the_references() -> None:
     flat = np.full((SIZE, SIZE, 3), 128, np.uint8)
     stepped = np.where(disc(24)[..., None] > 0, np.uint8(158), flat).astype(np.uint8)

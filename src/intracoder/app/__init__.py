@@ -10,14 +10,15 @@ from intracoder.app.consents import kept_grants, source_grants
 from intracoder.app.demo import DemoOutputs, demo
 from intracoder.app.looking import doctor, explain, faces, show_model
 from intracoder.app.making import pretrain, synth
-from intracoder.app.measuring import bench, evaluate
+from intracoder.app.measuring import bench, evaluate, plan_bench
 from intracoder.app.rendering import render
 from intracoder.app.reports import report_to_json
-from intracoder.app.requests import Choice, SwapRequest
+from intracoder.app.requests import BenchRequest, Choice, SwapRequest
 from intracoder.app.steps import curate, extract, train
 from intracoder.app.whole import swap
 
 __all__ = [
+    "BenchRequest",
     "Choice",
     "DemoOutputs",
     "SwapRequest",
@@ -30,6 +31,7 @@ __all__ = [
     "extract",
     "faces",
     "kept_grants",
+    "plan_bench",
     "pretrain",
     "render",
     "report_to_json",

@@ -1,4 +1,4 @@
-"""Scoring outputs and whole methods, with this package's own training among them."""
+"""Scoring outputs and whole methods."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intracoder.app.consents import suite_footage
-from intracoder.app.requests import SwapRequest
-from intracoder.app.whole import swap
-from intracoder.config import RunConfig
+from intracoder.app.reports import swapped_frames
+from intracoder.app.requests import BenchRequest
+from intracoder.app.trying import learning_methods
 from intracoder.errors import ConfigError
 from intracoder.protocols import Progress, silent
 
 if TYPE_CHECKING:
-    from intracoder.evaluation.methods import CallableMethod, SwapJob
-    from intracoder.evaluation.readings import Clip
     from intracoder.evaluation.scorecard import Scorecard
+    from intracoder.evaluation.swapbench import BenchPlan
 
 
 def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
@@ -30,6 +28,7 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
     truth_mask: Path | None = None,
     start: int = 0,
     stop: int | None = None,
+    report: Path | None = None,
     progress: Progress = silent,
 ) -> Scorecard:
     """Scores an output and writes the scorecard (JSON, Markdown, picture) into ``folder``.
@@ -43,9 +42,11 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
         truth_mask: Which part of the target the truth replaces.
         start: First frame of output and target that is judged.
         stop: Frame to stop before.
+        report: Of the run that made the output: only frames that it swapped are judged. None judges all.
         progress: Told of what is read.
 
     Raises:
+        ConfigError: A mask without a truth, or a bad report.
         MediaError, NoFaceError: A clip can't be read, or shows no face.
     """
     from intracoder.evaluation.evaluator import Evaluator, Trial
@@ -53,6 +54,8 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
     from intracoder.evaluation.readings import Clip, shipped_readers
     from intracoder.evaluation.sheet import write_scorecard
 
+    if truth_mask is not None and truth is None:
+        raise ConfigError(f"{truth_mask}: expected a truth that the mask belongs to; give it with --truth")
     evaluator = Evaluator(shipped_readers(), PerceptualNet())
     trial = Trial(
         output=Clip(path=output, start=start, stop=stop),
@@ -60,108 +63,58 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
         source=tuple(Clip(path=path) for path in sources),
         truth=None if truth is None else Clip(path=truth),
         truth_mask=None if truth_mask is None else Clip(path=truth_mask),
+        frames=None if report is None else swapped_frames(report),
     )
     card = evaluator.evaluate(trial, progress)
     write_scorecard(card, trial, evaluator, folder)
     return card
 
 
-def bench(  # noqa: PLR0913 - one call that says everything about a benchmark
-    suite_name: str,
-    out: Path,
-    *,
-    data: Path | None = None,
-    methods: Sequence[str] = (),
-    minutes: Sequence[float] = (),
-    steps: Sequence[int] = (),
-    seeds: Sequence[int] = (),
-    external: Sequence[str] = (),
-    limit: int | None = None,
-    config: RunConfig | None = None,
-    progress: Progress = silent,
-) -> Path:
-    """Runs methods on a suite and writes JSON, Markdown and an HTML page; an earlier run is gone on with.
+def plan_bench(request: BenchRequest) -> BenchPlan:
+    """All trials of a benchmark, with what earlier sittings have finished.
+
+    Raises:
+        ConfigError: An unknown suite, pair or method, or a finished swap is missing.
+        MediaError: A clip can't be read.
+    """
+    from intracoder.evaluation.baselines import baselines
+    from intracoder.evaluation.methods import CopyTarget, Method, parse_external
+    from intracoder.evaluation.readings import shipped_readers
+    from intracoder.evaluation.suites import Budget, find_suite
+    from intracoder.evaluation.swapbench import plan_bench as plan_trials
+
+    parts: list[Method] = [CopyTarget(), *baselines(shipped_readers()), *learning_methods(request.config)]
+    known = {method.name: method for method in parts}
+    unknown = [name for name in request.methods if name not in known]
+    if unknown:
+        raise ConfigError(f"bench: unknown method {unknown[0]!r}; expected some of {', '.join(known)}")
+    chosen = [known[name] for name in request.methods or known]
+    suite = find_suite(request.suite, request.data).only(request.pairs).limited(request.limit)
+    budgets = (*(Budget(minutes=m) for m in request.minutes), *(Budget(steps=s) for s in request.steps))
+    suite = dataclasses.replace(suite, budgets=budgets or suite.budgets, seeds=request.seeds or suite.seeds)
+    return plan_trials(suite, [*chosen, *map(parse_external, request.external)], request.out)
+
+
+def bench(plan: BenchPlan, out: Path, *, run: bool = True, progress: Progress = silent) -> Path:
+    """Runs what a plan has left and writes JSON, Markdown and an HTML page into ``out``; returns the page.
 
     Args:
-        suite_name: A packaged suite, a data set's layout, or a TOML file.
-        out: Folder of trials and report.
-        data: The suite's or data set's folder, where it is not packaged.
-        methods: Names; all where empty.
-        minutes: Training budgets instead of the suite's.
-        steps: The same in steps.
-        seeds: Seeds instead of the suite's.
-        external: ``NAME=DIR`` of swaps made by other programs.
-        limit: Judge at most so many frames of a pair.
-        config: Options of this package's own method.
+        plan: From ``plan_bench``.
+        out: Folder of the report.
+        run: False only reports what earlier sittings have finished.
         progress: Told of every trial.
 
     Raises:
-        ConfigError: An unknown suite or method.
+        ConfigError: Nothing is there to be reported.
     """
-    from intracoder.evaluation.baselines import baselines
     from intracoder.evaluation.evaluator import Evaluator
-    from intracoder.evaluation.methods import CopyTarget, Method, parse_external
     from intracoder.evaluation.perceptual import PerceptualNet
     from intracoder.evaluation.readings import shipped_readers
     from intracoder.evaluation.report import write_report
-    from intracoder.evaluation.suites import Budget, find_suite
-    from intracoder.evaluation.swapbench import run_bench
+    from intracoder.evaluation.swapbench import finished, run_bench
 
-    readers = shipped_readers()
-    own = config or RunConfig()
-    parts: list[Method] = [CopyTarget(), *baselines(readers), *_learning(own)]
-    known = {method.name: method for method in parts}
-    unknown = [name for name in methods if name not in known]
-    if unknown:
-        raise ConfigError(f"bench: unknown method {unknown[0]!r}; expected some of {', '.join(known)}")
-    chosen = [known[name] for name in methods] if methods else list(known.values())
-    suite = find_suite(suite_name, data)
-    budgets = (*(Budget(minutes=m) for m in minutes), *(Budget(steps=s) for s in steps))
-    if budgets:
-        suite = dataclasses.replace(suite, budgets=budgets)
-    if seeds:
-        suite = dataclasses.replace(suite, seeds=tuple(seeds))
-    if limit is not None:
-        suite = suite.limited(limit)
-    evaluator = Evaluator(readers, PerceptualNet())
-    result = run_bench(suite, [*chosen, *map(parse_external, external)], evaluator, out, progress=progress)
-    return write_report(result, suite, evaluator, out)
-
-
-def _learning(config: RunConfig) -> tuple[CallableMethod, CallableMethod]:
-    """The seed's plain autoencoder, and ours."""
-    from intracoder.evaluation.methods import CallableMethod
-
-    seed_config = dataclasses.replace(
-        config,
-        train=dataclasses.replace(config.train, plain=True),
-        render=dataclasses.replace(
-            config.render, color="reinhard", blend="poisson", sharpness=False, relight=0.0, mouth="source"
-        ),
-    )
-
-    def ours(job: SwapJob, progress: Progress) -> Clip:
-        return _run(job, config, progress)
-
-    def plain(job: SwapJob, progress: Progress) -> Clip:
-        return _run(job, seed_config, progress)
-
-    return CallableMethod(name="plain", swap=plain), CallableMethod(name="ours", swap=ours)
-
-
-def _run(job: SwapJob, config: RunConfig, progress: Progress) -> Clip:
-    """One swap of a suite, published like any other: what is measured is what users get."""
-    from intracoder.evaluation.readings import Clip
-
-    sources = suite_footage(job.source, job.folder / "source", basis=job.consent_basis, pair=job.pair)
-    train = dataclasses.replace(config.train, minutes=job.budget.minutes or 1.0, steps=job.budget.steps, seed=job.seed)
-    request = SwapRequest(
-        sources=sources,
-        target=job.target,
-        output=job.folder / "output.mp4",
-        project=job.folder / "project",
-        use="research",
-        config=dataclasses.replace(config, train=train),
-    )
-    swap(request, progress=progress)
-    return Clip(path=request.output, start=job.start, stop=job.stop)
+    if not run and not plan.found:
+        raise ConfigError(f"{out}: no finished trial of {plan.suite.name} to report; run the benchmark first")
+    evaluator = Evaluator(shipped_readers(), PerceptualNet())
+    result = run_bench(plan, evaluator, progress=progress) if run else finished(plan)
+    return write_report(result, plan.suite, evaluator, out)

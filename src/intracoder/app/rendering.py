@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     use: str = "private",
     work: Path | None = None,
     guard: ContentGuard | None = None,
+    record_id: uuid.UUID | None = None,
     progress: Progress = silent,
 ) -> RunReport:
     """Renders a target with a trained model and publishes the output: labelled, marked, signed and checked.
@@ -48,6 +50,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
         use: What the output is for.
         work: Folder for unfinished pieces; beside the face set by default.
         guard: One that has checked the target; without, a new one checks it before any work.
+        record_id: Of the output; a new one by default.
         progress: Told of frames and of finishing.
 
     Raises:
@@ -75,6 +78,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     digest = model_sha256(model)
     swapper = IntracoderSwapper(model, device=options.device, precision=options.precision, threads=options.threads)
     job = render_job(swapper, model, target, target_set, work or target_set.parent / "render", config)
+    job = dataclasses.replace(job, record_id=record_id)
     marker = Marker(
         grants,
         guard,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from intracoder.errors import ConfigError
 from intracoder.media.atomic import atomic_path
-from intracoder.records import RunReport
+from intracoder.records import Outcome, RunReport
 
 
 def report_path(output: Path) -> Path:
@@ -36,3 +37,15 @@ def save_report(report: RunReport, path: Path) -> None:
     """Writes the report as JSON."""
     with atomic_path(path) as beside:
         beside.write_text(report_to_json(report), encoding="utf-8")
+
+
+def swapped_frames(path: Path) -> frozenset[int]:
+    """The frames that a report says were swapped; ConfigError where it can't be read or lists none."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        swapped = frozenset(int(index) for index, outcome, _ in rows if outcome == Outcome.SWAPPED.value)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: can't be read as the report of a run: {error!r}") from error
+    if not swapped:
+        raise ConfigError(f"{path}: expected at least one swapped frame, got none; there is nothing to judge")
+    return swapped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +36,37 @@ class SwapRequest:
     source_choice: Choice = field(default_factory=Choice)
     target_choice: Choice = field(default_factory=Choice)
     config: RunConfig = field(default_factory=RunConfig)
+    record_id: uuid.UUID | None = None
+    """Of the output, where the same run has to give the same pixels, mark included; None draws a new one."""
 
     def project_folder(self) -> Path:
         """Where the project is."""
         return self.project or self.output.with_name(f"{self.output.stem}_project")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRequest:
+    """One benchmark: which trials, and where they are kept. Smaller requests for the same folder add up."""
+
+    suite: str
+    """A packaged suite, a data set's layout, or a TOML file."""
+    out: Path
+    """Folder of trials and report."""
+    data: Path | None = None
+    """The suite's or data set's folder, where it is not packaged."""
+    pairs: tuple[str, ...] = ()
+    """Names; all where empty."""
+    limit: int | None = None
+    """Only so many of the pairs."""
+    methods: tuple[str, ...] = ()
+    """Names; all where empty."""
+    minutes: tuple[float, ...] = ()
+    """Learning budgets instead of the suite's."""
+    steps: tuple[int, ...] = ()
+    """The same in steps."""
+    seeds: tuple[int, ...] = ()
+    """Seeds instead of the suite's."""
+    external: tuple[str, ...] = ()
+    """``NAME=DIR`` of swaps made by other programs."""
+    config: RunConfig = field(default_factory=RunConfig)
+    """Options of this package's own method."""

@@ -88,6 +88,7 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
         use=request.use,
         work=project / "render",
         guard=guard,
+        record_id=request.record_id,
         progress=progress,
     )
     report = dataclasses.replace(report, stage_seconds={**seconds, **report.stage_seconds})

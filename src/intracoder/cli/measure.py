@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ def evaluate(
     truth_mask: Annotated[Path | None, Parameter(help="Which part the truth replaces.")] = None,
     start: Annotated[int, Parameter(help="First frame judged.")] = 0,
     stop: Annotated[int | None, Parameter(help="Frame to stop before.")] = None,
+    report: Annotated[Path | None, Parameter(help="The run's report; judges only what it swapped.")] = None,
     out: Annotated[Path, Parameter(help="Folder of the scorecard.")] = Path("scorecard"),
     quiet: Quiet = False,
     as_json: Json = False,
@@ -50,6 +52,7 @@ def evaluate(
             truth_mask=truth_mask,
             start=start,
             stop=stop,
+            report=report,
             progress=progress,
         )
     say(json.loads(to_json(card)), to_markdown(card), as_json=as_json)
@@ -57,35 +60,45 @@ def evaluate(
 
 def bench(
     *,
-    suite: Annotated[str, Parameter(help="mini, synthetic, self, celeb-df, ffpp, or a TOML file.")] = "mini",
+    suite: Annotated[str, Parameter(help="mini, published, synthetic, self, celeb-df, ffpp, or a TOML file.")] = "mini",
     data: Annotated[Path | None, Parameter(help="Folder of the suite's data.")] = None,
     out: Annotated[Path, Parameter(help="Folder of trials and report.")] = Path("datasets/bench"),
+    pairs: Annotated[list[str] | None, Parameter(help="Some pairs by name; repeatable.")] = None,
+    limit: Annotated[int | None, Parameter(help="Only so many of the pairs.")] = None,
     methods: Annotated[list[str] | None, Parameter(help="Some methods by name; repeatable.")] = None,
-    minutes: Annotated[list[float] | None, Parameter(help="Training budgets; repeatable.")] = None,
+    minutes: Annotated[list[float] | None, Parameter(help="Learning budgets; repeatable.")] = None,
     steps: Annotated[list[int] | None, Parameter(help="The same in steps; repeatable.")] = None,
     seeds: Annotated[list[int] | None, Parameter(help="Seeds; repeatable.")] = None,
     external: Annotated[list[str] | None, Parameter(help="NAME=DIR of swaps by other programs.")] = None,
-    limit: Annotated[int | None, Parameter(help="Frames judged of a pair, at most.")] = None,
+    plan: Annotated[bool, Parameter(negative="", help="Only say how much there is to do.")] = False,
+    report: Annotated[bool, Parameter(negative="", help="Only report what is finished.")] = False,
     config: ConfigFile = None,
     settings: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Runs SwapBench: whole methods on a suite, scored against the truth."""
+    """Runs SwapBench: whole methods on a suite, scored against the truth. A stopped run goes on where it was."""
+    request = app.BenchRequest(
+        suite=suite,
+        out=out,
+        data=data,
+        pairs=tuple(pairs or ()),
+        limit=limit,
+        methods=tuple(methods or ()),
+        minutes=tuple(minutes or ()),
+        steps=tuple(steps or ()),
+        seeds=tuple(seeds or ()),
+        external=tuple(external or ()),
+        config=resolved(config, settings),
+    )
+    trials = app.plan_bench(request)
+    if plan:
+        print(trials.words())
+        return
+    if not quiet:
+        print(trials.words(), file=sys.stderr, flush=True)
     with logged(out / "bench.log"), progress_on(quiet=quiet) as progress:
-        page = app.bench(
-            suite,
-            out,
-            data=data,
-            methods=methods or (),
-            minutes=minutes or (),
-            steps=steps or (),
-            seeds=seeds or (),
-            external=external or (),
-            limit=limit,
-            config=resolved(config, settings),
-            progress=progress,
-        )
-    say({}, f"{(out / 'report.md').read_text(encoding='utf-8')}\n{page}", as_json=False)
+        page = app.bench(trials, out, run=not report, progress=progress)
+    print(f"{(out / 'report.md').read_text(encoding='utf-8')}\n{page}")
 
 
 @show_app.command(name="model")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from intracoder.evaluation.canvas import COLORS, INK, PAPER, SOFT_INK
 from intracoder.evaluation.metrics import METRICS
@@ -28,10 +29,10 @@ def draw_curves(cards: Mapping[str, Scorecard], *, title: str = "", keys: Sequen
     shown = [key for key in keys if any(key in card.metrics for card in cards.values())]
     columns = 2 if len(shown) > 1 else 1
     lines = -(-len(shown) // columns) or 1
-    figure = Figure(figsize=(11, 2.3 * lines + 0.9), dpi=100, facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(11, 2.3 * lines + 1.2), dpi=100, facecolor=PAPER, layout="constrained")
     agg = FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title, fontsize=14, weight="bold", color=INK, x=0.01, ha="left")
+        figure.suptitle(f"{title}\n", fontsize=14, weight="bold", color=INK, x=0.025, ha="left")
     for place, key in enumerate(shown):
         axes = figure.add_subplot(lines, columns, place + 1)
         spec = METRICS[key]
@@ -43,6 +44,9 @@ def draw_curves(cards: Mapping[str, Scorecard], *, title: str = "", keys: Sequen
                 frames = np.arange(len(values)) + card.start
                 axes.plot(frames, values, color=COLORS[k % len(COLORS)], linewidth=1.4, label=name)
         unit = f" ({spec.unit})" if spec.unit else ""
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if place >= len(shown) - columns:
+            axes.set_xlabel("frame", fontsize=9, color=SOFT_INK)
         axes.set_title(spec.label + unit, fontsize=10, color=INK, loc="left")
         axes.tick_params(labelsize=8, colors=SOFT_INK)
         axes.spines[["top", "right"]].set_visible(False)

@@ -21,7 +21,6 @@ from intracoder.evaluation.readings import (
     Clip,
     FaceReaders,
     FaceReadings,
-    locate,
     read_at,
     read_pictures,
     read_target,
@@ -29,10 +28,16 @@ from intracoder.evaluation.readings import (
 )
 from intracoder.evaluation.scorecard import Measured, Scorecard, measured
 from intracoder.evaluation.temporal import acceleration, backward_flow, warp_error
+from intracoder.faces.landmarks import BLENDSHAPE_NAMES
 from intracoder.ops.mask import hull_mask
 from intracoder.protocols import Progress, silent
 from intracoder.records import FaceTrack, Image, Mask, Points
 
+SOURCE_FRAMES = 64
+"""Evenly spread frames of a source clip that its identity is read from."""
+JAW_DEG = 20.0
+"""A mouth that is wide open is as far from a closed one as so many degrees of head turn."""
+_JAW = BLENDSHAPE_NAMES.index("jawOpen")
 _FLICKER_FLOOR = 0.25
 """Squared levels added to both warp errors: below half a level, flicker can't be seen and its ratio says nothing."""
 _Row: TypeAlias = dict[str, float | None]
@@ -101,14 +106,14 @@ class Evaluator:
         """The target's readings, for methods and figures that need to know where the face is."""
         return self._read_target(trial)
 
-    def source_faces(self, clip: Clip, count: int, cut: Callable[[Image, Points], Image]) -> list[Image]:
-        """Evenly spread faces of a source clip, cut out by ``cut``; fewer where it has fewer."""
-        faces = []
-        for frame in spread_frames(clip, count):
-            points = locate(frame, self._readers)
-            if points is not None:
-                faces.append(cut(frame.pixels, points))
-        return faces
+    def source_faces(
+        self, clip: Clip, target: FaceReadings, moments: Sequence[int], cut: Callable[[Image, Points], Image]
+    ) -> list[Image]:
+        """For each moment of the target the source's frame nearest in pose and mouth, cut out by ``cut``."""
+        source = self._read_source(clip)
+        wanted = [_nearest(source, target, moment) for moment in moments]
+        frames = {k: frame.pixels for k, frame in enumerate(spread_frames(clip, SOURCE_FRAMES)) if k in wanted}
+        return [cut(frames[k], source.points[k]) for k in wanted]
 
     def _read_target(self, trial: Trial) -> FaceReadings:
         key = ("target", trial.target, trial.frames, id(trial.track) if trial.track else None)
@@ -125,7 +130,7 @@ class Evaluator:
 
     def _read_source(self, clip: Clip) -> FaceReadings:
         if ("source", clip) not in self._known:
-            self._known["source", clip] = read_pictures(clip, self._readers)
+            self._known["source", clip] = read_pictures(clip, self._readers, limit=SOURCE_FRAMES)
         return self._known["source", clip]
 
     def _from_readings(
@@ -228,6 +233,13 @@ class Evaluator:
         if near.truth_mask is not None:
             row["mask_iou"] = pixels.mask_iou(region, near.truth_mask)
         return row
+
+
+def _nearest(source: FaceReadings, target: FaceReadings, moment: int) -> int:
+    """Row of the source whose head and jaw are most like the target's at ``moment``."""
+    turned = np.linalg.norm(source.pose_deg - target.pose_deg[moment], axis=1)
+    opened = np.abs(source.blendshapes[:, _JAW] - target.blendshapes[moment, _JAW])
+    return int(np.nanargmin(turned + JAW_DEG * opened))
 
 
 def _only(readings: FaceReadings, trial: Trial) -> FaceReadings:

@@ -57,6 +57,10 @@ def psnr_db(image: Image, reference: Image, mask: Mask) -> float | None:
     return float(min(PSNR_CAP_DB, 10 * np.log10(255.0**2 / max(error, 1e-12))))
 
 
+NOISE_TAIL = 10.0
+"""The 99th percentile of an encoder's errors is at most this many times their median; more is something else."""
+
+
 def ssim(image: Image, reference: Image, mask: Mask) -> float | None:
     """Structural similarity of luma averaged over ``mask``, -1..1.
 
@@ -101,18 +105,21 @@ def changed_region(output: Image, target: Image, face: Mask) -> Mask:
     """Where ``output`` differs from ``target`` at the ``face``: one convex region, 0 or 1; empty for a copy.
 
     The threshold lies above what the encoder changed outside the face, and above 4 levels of 255. The region is made
-    convex because a good swap leaves patches of skin as they were.
+    convex because a good swap leaves patches of skin as they were. What changed apart from the face, such as a label
+    beside the chin, neither belongs to it nor raises the threshold.
     """
     difference = np.abs(output.astype(np.float32) - target.astype(np.float32)).mean(axis=2)
     difference = cv2.GaussianBlur(difference, (0, 0), 1.0)
     outside = difference[dilated(face, 0.25) < 0.5]
-    noise = float(np.percentile(outside, 99)) if outside.size else 0.0
+    noise = min(float(np.percentile(outside, 99)), NOISE_TAIL * float(np.median(outside))) if outside.size else 0.0
     changed = (difference > max(4.0, 1.5 * noise)).astype(np.uint8)
     width = 2 * max(1, round(0.03 * face_side(face))) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     changed = cv2.morphologyEx(changed, cv2.MORPH_OPEN, kernel) * (dilated(face, 0.25) > 0.5)
+    _, parts = cv2.connectedComponents(changed)
+    at_face = np.unique(parts[(face > 0.5) & (changed > 0)])
     filled = np.zeros(changed.shape, np.uint8)
-    points = cv2.findNonZero(changed)
+    points = cv2.findNonZero(np.isin(parts, at_face).astype(np.uint8))
     if points is not None:
         cv2.fillConvexPoly(filled, cv2.convexHull(points), 1)
     return filled.astype(np.float32)

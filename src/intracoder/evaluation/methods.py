@@ -1,4 +1,4 @@
-"""What a benchmark can run: the interface of a method, and the two methods that need no work."""
+"""What a benchmark can run: the interface of a method, and the methods that need no work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from intracoder.errors import ConfigError
 from intracoder.evaluation.readings import Clip
 from intracoder.evaluation.suites import Budget, Pair
+from intracoder.faceset.sources import fingerprint
 from intracoder.protocols import Progress
 
 
@@ -27,23 +28,12 @@ class SwapJob:
     budget: Budget
     seed: int
     folder: Path
-    """Where the method may write; it exists and is the job's own."""
+    """Where the output goes; it exists and is the job's own."""
+    scratch: Path
+    """The job's own, for everything else. It outlives a kill and is removed when the job is done."""
+    shared: Path
+    """Common to all jobs of a benchmark, for what many of them need; it may not exist."""
     consent_basis: str
-
-
-def job_of(pair: Pair, *, budget: Budget, seed: int, folder: Path, consent_basis: str) -> SwapJob:
-    """What a method is told about a pair."""
-    return SwapJob(
-        pair=pair.name,
-        source=pair.source,
-        target=pair.target,
-        start=pair.start,
-        stop=pair.stop,
-        budget=budget,
-        seed=seed,
-        folder=folder,
-        consent_basis=consent_basis,
-    )
 
 
 @runtime_checkable
@@ -60,6 +50,10 @@ class Method(Protocol):
         """Whether budget and seed change anything; else it is run once a pair."""
         ...
 
+    def state_for(self, pair: Pair) -> str:
+        """Everything of the method itself that its output for ``pair`` depends on; kept outputs of others are void."""
+        ...
+
     def run(self, job: SwapJob, progress: Progress) -> Clip:
         """The swapped clip, whose frames are the job's ``start`` to ``stop``."""
         ...
@@ -71,6 +65,11 @@ class CopyTarget:
 
     name: str = "copy-target"
     learns: bool = False
+
+    def state_for(self, pair: Pair) -> str:
+        """It never changes."""
+        del pair
+        return ""
 
     def run(self, job: SwapJob, progress: Progress) -> Clip:
         """The target itself."""
@@ -85,7 +84,14 @@ class CallableMethod:
     name: str
     swap: Callable[[SwapJob, Progress], Clip]
     """Trains within the job's budget and returns the judged frames' clip."""
+    state: str
+    """Its revision and options."""
     learns: bool = True
+
+    def state_for(self, pair: Pair) -> str:
+        """The same for every pair."""
+        del pair
+        return self.state
 
     def run(self, job: SwapJob, progress: Progress) -> Clip:
         """Calls ``swap``."""
@@ -93,19 +99,17 @@ class CallableMethod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class External:
-    """Finished swaps of whole targets by any other program: one clip or picture folder a pair, named like the pair."""
+class Finished:
+    """Swaps that somebody else has made: only judged, not run."""
 
     name: str
-    folder: Path
+    find: Callable[[str], Path]
+    """The whole swapped clip or picture folder of a pair, by the pair's name."""
     learns: bool = False
 
-    def find(self, pair: str) -> Path:
-        """The clip of a pair; ConfigError where there is none."""
-        for path in sorted(self.folder.glob(f"{pair}*")):
-            if path.name == pair or path.stem == pair:
-                return path
-        raise ConfigError(f"{self.folder}: expected a clip or folder named {pair} for --external {self.name}")
+    def state_for(self, pair: Pair) -> str:
+        """The content of the pair's clip."""
+        return fingerprint(self.find(pair.name))
 
     def run(self, job: SwapJob, progress: Progress) -> Clip:
         """The judged part of the pair's clip."""
@@ -113,9 +117,21 @@ class External:
         return Clip(path=self.find(job.pair), start=job.start, stop=job.stop)
 
 
-def parse_external(text: str) -> External:
-    """``NAME=DIR`` as an External; ConfigError for anything else."""
+def external(name: str, folder: Path) -> Finished:
+    """Swaps by any other program in ``folder``: one clip or picture folder a pair, named like the pair."""
+
+    def find(pair: str) -> Path:
+        for path in sorted(folder.glob(f"{pair}*")):
+            if path.name == pair or path.stem == pair:
+                return path
+        raise ConfigError(f"{folder}: expected a clip or folder named {pair} for --external {name}")
+
+    return Finished(name=name, find=find)
+
+
+def parse_external(text: str) -> Finished:
+    """``NAME=DIR`` as ``external``; ConfigError for anything else."""
     name, _, folder = text.partition("=")
     if not name or not folder or not Path(folder).is_dir():
         raise ConfigError(f"--external: expected NAME=DIR with an existing folder, got {text!r}")
-    return External(name=name, folder=Path(folder))
+    return external(name, Path(folder))

@@ -142,7 +142,7 @@ def read_at(clip: Clip, readers: FaceReaders, near: FaceReadings) -> FaceReading
     return rows.finish(clip)
 
 
-def read_pictures(clip: Clip, readers: FaceReaders, *, limit: int = 64) -> FaceReadings:
+def read_pictures(clip: Clip, readers: FaceReaders, *, limit: int) -> FaceReadings:
     """Readings of unrelated pictures of one person: the widest face of each, of at most ``limit`` evenly spread ones.
 
     Raises:
@@ -150,11 +150,11 @@ def read_pictures(clip: Clip, readers: FaceReaders, *, limit: int = 64) -> FaceR
     """
     rows = _Rows()
     for frame in spread_frames(clip, limit):
-        rows.add(frame.pixels, locate(frame, readers), readers)
+        rows.add(frame.pixels, _locate_widest(frame, readers), readers)
     return rows.finish(clip)
 
 
-def locate(frame: Frame, readers: FaceReaders) -> Points | None:
+def _locate_widest(frame: Frame, readers: FaceReaders) -> Points | None:
     """Landmarks of a picture's widest face, None where there is none."""
     return _locate(frame.pixels, _first_look(frame, readers.detector, None), readers.landmarker)
 

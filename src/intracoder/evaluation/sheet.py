@@ -12,27 +12,14 @@ from intracoder.evaluation.curves import draw_curves
 from intracoder.evaluation.evaluator import Evaluator, Trial
 from intracoder.evaluation.figures import StripRow, draw_strips, error_map
 from intracoder.evaluation.metrics import METRICS, noise_floor, typical_perfect
-from intracoder.evaluation.readings import Clip, FaceReadings
+from intracoder.evaluation.readings import FaceReadings
 from intracoder.evaluation.scorecard import Scorecard, metric_text, save_scorecard, to_markdown
 from intracoder.evaluation.windows import faces_of, moments_of
 from intracoder.media.atomic import atomic_path
 from intracoder.media.stills import write_image
-from intracoder.records import Image, Outcome, RunReport
+from intracoder.records import Image
 
 _LINE_PX = 24
-
-
-def trial_of_run(report: RunReport, source: Sequence[Clip], *, truth: Clip | None = None) -> Trial:
-    """What to evaluate of a run: only the frames that it reports as swapped count."""
-    swapped = frozenset(frame.frame_index for frame in report.frames if frame.outcome is Outcome.SWAPPED)
-    return Trial(
-        output=Clip(path=report.output),
-        target=Clip(path=report.target.path),
-        source=tuple(source),
-        truth=truth,
-        frames=swapped,
-        source_name=report.source_name,
-    )
 
 
 def write_scorecard(

@@ -14,8 +14,8 @@ from intracoder.config import read_toml
 from intracoder.errors import ConfigError, MediaError
 from intracoder.evaluation.readings import Clip
 
-PACKAGED: Final = ("mini", "synthetic", "self")
-"""Suites that ship with the package; ``synthetic`` and ``self`` need the data folder."""
+PACKAGED: Final = ("mini", "published", "synthetic", "self")
+"""Suites that ship with the package; all but ``mini`` need the folder of the synthetic data."""
 CONSENT_BASES: Final = ("self", "synthetic", "dataset-licence", "written-consent")
 """Those of a consent record."""
 
@@ -71,6 +71,14 @@ class Suite:
     seeds: tuple[int, ...] = (0,)
     consent_basis: str = "synthetic"
     """Why the source persons may be used: goes into the consent records of the swaps."""
+
+    def only(self, names: Sequence[str]) -> Suite:
+        """Only the pairs of these names, or all for no name; ConfigError for a name that is not in the suite."""
+        known = {pair.name: pair for pair in self.pairs}
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"suite {self.name}: no pair {name!r}; it has {', '.join(known)}")
+        return dataclasses.replace(self, pairs=tuple(known[name] for name in names)) if names else self
 
     def limited(self, count: int | None) -> Suite:
         """The first ``count`` pairs, or all."""

@@ -1,33 +1,42 @@
-"""Runs whole methods on a suite, resumably, and keeps every number.
-
-A trial is one method on one pair with one budget and seed. Its folder holds the output, its scorecard and
-``trial.json``, which is written last: what has one with the same fingerprint is not run again.
-"""
+"""Runs whole methods on a suite, resumably, in as many sittings as it takes."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from intracoder.errors import ConfigError, MediaError, NoFaceError
 from intracoder.evaluation.evaluator import Trial
-from intracoder.evaluation.methods import External, Method, job_of
+from intracoder.evaluation.methods import Finished, Method
 from intracoder.evaluation.performance import neutral
 from intracoder.evaluation.readings import Clip, FaceReadings
-from intracoder.evaluation.scorecard import Scorecard, load_scorecard, save_scorecard
+from intracoder.evaluation.scorecard import Scorecard
 from intracoder.evaluation.suites import Budget, Pair, Suite
-from intracoder.media.atomic import atomic_path
+from intracoder.evaluation.trials import (
+    Plan,
+    TrialResult,
+    begin,
+    code_state,
+    find_made,
+    find_result,
+    keep_made,
+    keep_result,
+)
 from intracoder.protocols import Progress, silent
+
+LARGE_YAW_DEG = 25.0
+SCORING_S = 8.0
+"""Rough time for scoring 50 frames of 320 px, on two cores."""
+OVERHEAD_S = 30.0
+"""The same for what a learning method does besides learning: analysing, preparing, rendering."""
+STEP_S = 0.4
+"""The same for one step, until a finished trial says better."""
 
 
 @runtime_checkable
@@ -43,135 +52,138 @@ class Scorer(Protocol):
         ...
 
 
-METRICS_VERSION = 1
-"""Raised whenever a metric's definition changes: old trials are then run again."""
-LARGE_YAW_DEG = 25.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialResult:
-    """One finished trial."""
-
-    pair: str
-    tags: tuple[str, ...]
-    method: str
-    budget: str | None
-    """None for methods that don't learn."""
-    seed: int | None
-    seconds: float
-    """Wall clock of the method, learning and rendering."""
-    output: Clip | None
-    card: Scorecard | None
-    """None where the trial failed."""
-    error: str = ""
-    frame_slices: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Frames of the judged part that belong to a slice."""
-
-    @property
-    def label(self) -> str:
-        """Method and budget, as a row of a table."""
-        return self.method if self.budget is None else f"{self.method}, {self.budget}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """All trials of a suite."""
+    """The finished trials of a suite."""
 
     suite: str
-    package_version: str
     trials: tuple[TrialResult, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """One trial before it is run."""
+class BenchPlan:
+    """What a bench has to do and how much of it is done."""
 
-    pair: Pair
-    method: Method
-    budget: Budget
-    seed: int
-    folder: Path
+    suite: Suite
+    plans: tuple[Plan, ...]
+    found: Mapping[int, TrialResult]
+    """Results of earlier sittings, by place in ``plans``."""
+
+    def todo(self) -> list[int]:
+        """Places of what has to be run: new trials, and failed ones once more."""
+        return [place for place in range(len(self.plans)) if place not in self.found or self.found[place].error]
+
+    def left_s(self) -> float:
+        """About how long the rest takes: by trials of the same kind, or else by rough numbers."""
+        known: dict[str, list[float]] = {}
+        for result in self.found.values():
+            if result.seconds is not None:
+                known.setdefault(result.label, []).append(result.seconds)
+        rest = [self.plans[place] for place in self.todo()]
+        return sum((_expected_s(plan, known.get(plan.result().label, [])) + SCORING_S for plan in rest), 0.0)
+
+    def words(self) -> str:
+        """One line for whoever waits."""
+        total, minutes = len(self.plans), self.left_s() / 60
+        done = total - len(self.todo())
+        if done == total:
+            return f"{self.suite.name}: all {total} trials are done"
+        time_left = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{max(1, round(minutes))} min"
+        kept = f"{done} of them done, " if done else ""
+        return f"{self.suite.name}: {total} trials, {kept}about {time_left} to go"
 
 
-def run_bench(
-    suite: Suite, methods: Sequence[Method], evaluator: Scorer, out: Path, *, progress: Progress = silent
-) -> BenchResult:
-    """Runs every method on every pair; ``out`` keeps the trials, and may hold those of an earlier run.
+def _expected_s(plan: Plan, known: Sequence[float]) -> float:
+    """Seconds that a method will need, by those that it needed before where there are any."""
+    if known:
+        return float(np.mean(known))
+    if not plan.method.learns:
+        return 0.0
+    budget = plan.budget
+    return OVERHEAD_S + (60 * budget.minutes if budget.minutes is not None else STEP_S * (budget.steps or 0))
 
-    A pair that shows no face or can't be read is recorded with its error; every other error stops the run.
+
+def plan_bench(suite: Suite, methods: Sequence[Method], out: Path) -> BenchPlan:
+    """All trials in the order they are run; ``out`` may hold those of earlier sittings.
+
+    What needs no learning comes first. Then every pair and method gets a seed before the next seed begins, and the
+    shorter budgets come before the longer ones, so that a bench that is stopped early has a table that can be read.
 
     Raises:
-        ConfigError: two methods of one name.
+        ConfigError: two methods of one name, or a finished swap is missing.
     """
     names = [method.name for method in methods]
     if len(set(names)) != len(names) or not names:
         raise ConfigError(f"bench: expected methods with different names, at least one, got {names}")
-    plans = list(_plans(suite, methods, out))
-    results = []
-    for number, plan in enumerate(plans):
-        progress("bench", float(number), float(len(plans)), f"{plan.pair.name}: {plan.method.name}")
-        results.append(_run_trial(suite, plan, evaluator, progress))
-    progress("bench", float(len(plans)), float(len(plans)), "")
-    return BenchResult(suite=suite.name, package_version=version("intracoder"), trials=tuple(results))
 
+    def plan(pair: Pair, method: Method, budget: Budget, seed: int) -> Plan:
+        return Plan(pair=pair, method=method, budget=budget, seed=seed, out=out)
 
-def _plans(suite: Suite, methods: Sequence[Method], out: Path) -> Iterator[_Plan]:
-    """All trials; what needs no learning comes first."""
+    still = [method for method in methods if not method.learns]
+    learning = [method for method in methods if method.learns]
+    plans = []
     for pair in suite.pairs:
-        for method in sorted(methods, key=lambda one: one.learns):
-            conditions = [(b, s) for b in suite.budgets for s in suite.seeds]
-            for budget, seed in conditions if method.learns else conditions[:1]:
-                folder = out / "trials" / pair.name / slug(method.name)
-                if method.learns:
-                    folder = folder / f"{slug(budget.label)}_seed{seed}"
-                yield _Plan(pair=pair, method=method, budget=budget, seed=seed, folder=folder)
-        for name, path in pair.outputs.items():
-            given = _Given(name=name, clip=Clip(path=path, start=pair.start, stop=pair.stop))
-            folder = out / "trials" / pair.name / slug(name)
-            yield _Plan(pair=pair, method=given, budget=suite.budgets[0], seed=0, folder=folder)
+        given = [Finished(name=name, find={pair.name: path}.__getitem__) for name, path in pair.outputs.items()]
+        plans += [plan(pair, method, suite.budgets[0], suite.seeds[0]) for method in (*still, *given)]
+    plans += [
+        plan(pair, method, budget, seed)
+        for seed in suite.seeds
+        for budget in suite.budgets
+        for pair in suite.pairs
+        for method in learning
+    ]
+    for one in plans:
+        one.method.state_for(one.pair)  # a finished swap that is missing shows now, not after hours
+    found = {place: result for place, one in enumerate(plans) if (result := find_result(one)) is not None}
+    return BenchPlan(suite=suite, plans=tuple(plans), found=found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Given:
-    """A swap that came with the data set."""
+def run_bench(plan: BenchPlan, evaluator: Scorer, *, progress: Progress = silent) -> BenchResult:
+    """Runs what is not done yet.
 
-    name: str
-    clip: Clip
-    learns: bool = False
-
-    def run(self, job: object, progress: Progress) -> Clip:
-        """The data set's clip."""
-        del job, progress
-        return self.clip
-
-
-def slug(name: str) -> str:
-    """A name as part of a path: letters, digits, points and single dashes."""
-    return re.sub(r"[^\w.]+", "-", name).strip("-")
+    A pair that shows no face or can't be read is recorded with its error; every other error stops the run.
+    """
+    results, todo = dict(plan.found), plan.todo()
+    for number, place in enumerate(todo):
+        one = plan.plans[place]
+        progress("bench", float(number), float(len(todo)), f"{one.pair.name}: {one.result().label}, seed {one.seed}")
+        results[place] = _run(one, plan.suite.consent_basis, evaluator, progress)
+    progress("bench", float(len(todo)), float(len(todo)), "")
+    return finished(dataclasses.replace(plan, found=results))
 
 
-def _run_trial(suite: Suite, plan: _Plan, evaluator: Scorer, progress: Progress) -> TrialResult:
-    """The stored result where nothing changed, or a new one."""
-    mark = _fingerprint(suite, plan)
-    stored = _stored(plan, mark)
-    if stored is not None:
-        return stored
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    job = job_of(plan.pair, budget=plan.budget, seed=plan.seed, folder=plan.folder, consent_basis=suite.consent_basis)
-    begun = time.monotonic()
-    result = _result(plan, seconds=0.0)
+def finished(plan: BenchPlan) -> BenchResult:
+    """What there is so far, in the order of the plan."""
+    return BenchResult(suite=plan.suite.name, trials=tuple(plan.found[place] for place in sorted(plan.found)))
+
+
+def _run(plan: Plan, consent_basis: str, evaluator: Scorer, progress: Progress) -> TrialResult:
+    """Makes the output, unless it is kept from an earlier sitting, and scores it."""
     try:
-        output = plan.method.run(job, progress)
-        seconds = time.monotonic() - begun
-        trial = trial_of(plan.pair, output)
+        made = find_made(plan)
+        # a finished clip may have moved with its data; it costs nothing to ask for it again
+        if made is None or made.output is None or not made.output.path.exists():
+            made = _make(plan, consent_basis, progress)
+        assert made.output is not None
+        trial = trial_of(plan.pair, made.output)
         card = evaluator.evaluate(trial, progress)
         slices = frame_slices(evaluator.readings_of(trial))
-        result = dataclasses.replace(result, output=output, seconds=seconds, card=card, frame_slices=slices)
-        save_scorecard(card, plan.folder / "scorecard.json")
+        result = dataclasses.replace(made, card=card, frame_slices=slices)
     except (NoFaceError, MediaError) as error:
-        result = dataclasses.replace(result, seconds=time.monotonic() - begun, error=str(error))
-    _store(plan.folder, result, mark)
+        result = plan.result(error=str(error))
+    keep_result(plan, result)
     return result
+
+
+def _make(plan: Plan, consent_basis: str, progress: Progress) -> TrialResult:
+    """Lets the method work; what a killed sitting left is gone on with."""
+    goes_on = begin(plan)
+    started = time.monotonic()
+    output = plan.method.run(plan.job(consent_basis), progress)
+    seconds = None if goes_on else time.monotonic() - started
+    made = plan.result(output=output, seconds=seconds, code=code_state())
+    keep_made(plan, made)
+    return made
 
 
 def trial_of(pair: Pair, output: Clip) -> Trial:
@@ -194,83 +206,3 @@ def frame_slices(target: FaceReadings) -> dict[str, tuple[int, ...]]:
         size = np.linalg.norm(target.blendshapes - rest, axis=1)
         slices["strong expression"] = np.flatnonzero(size > np.nanpercentile(size, 75))
     return {name: tuple(int(k) for k in frames) for name, frames in slices.items() if len(frames)}
-
-
-def _result(plan: _Plan, *, seconds: float) -> TrialResult:
-    """A result without scores."""
-    return TrialResult(
-        pair=plan.pair.name,
-        tags=plan.pair.tags,
-        method=plan.method.name,
-        budget=plan.budget.label if plan.method.learns else None,
-        seed=plan.seed if plan.method.learns else None,
-        seconds=seconds,
-        output=None,
-        card=None,
-    )
-
-
-def _fingerprint(suite: Suite, plan: _Plan) -> str:
-    """Changes with everything that the result depends on."""
-    pair = plan.pair
-    paths = [*pair.source, pair.target, pair.truth, pair.truth_mask, pair.outputs.get(plan.method.name)]
-    if isinstance(plan.method, External):
-        paths.append(plan.method.find(pair.name))
-    parts = [
-        str(METRICS_VERSION),
-        version("intracoder"),
-        suite.consent_basis,
-        repr((pair.name, pair.start, pair.stop, pair.tags)),
-        plan.method.name,
-        repr((plan.budget, plan.seed)) if plan.method.learns else "",
-        *(_content(path) for path in paths if path is not None),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _content(path: Path) -> str:
-    """Hash of a file, or of a folder's names and sizes."""
-    try:
-        if path.is_dir():
-            return repr(sorted((one.name, one.stat().st_size) for one in path.iterdir()))
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise MediaError(f"{path}: can't be read: {error.strerror}") from error
-
-
-def _store(folder: Path, result: TrialResult, fingerprint: str) -> None:
-    """Writes ``trial.json``, the sign that a trial is finished."""
-    output = result.output
-    data = {
-        "fingerprint": fingerprint,
-        "seconds": round(result.seconds, 3),
-        "error": result.error,
-        "output": None if output is None else [str(output.path), output.start, output.stop],
-        "frame_slices": result.frame_slices,
-    }
-    with atomic_path(folder / "trial.json") as temporary:
-        temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
-
-
-def _stored(plan: _Plan, fingerprint: str) -> TrialResult | None:
-    """The finished trial in the plan's folder, None where there is none or something changed."""
-    path = plan.folder / "trial.json"
-    if not path.exists():
-        return None
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if data["fingerprint"] != fingerprint:
-            return None
-        output = None if data["output"] is None else data["output"]
-        card = None if data["error"] else load_scorecard(plan.folder / "scorecard.json")
-        return dataclasses.replace(
-            _result(plan, seconds=float(data["seconds"])),
-            output=None if output is None else Clip(path=Path(output[0]), start=output[1], stop=output[2]),
-            card=card,
-            error=data["error"],
-            frame_slices={name: tuple(frames) for name, frames in data["frame_slices"].items()},
-        )
-    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
-        # a damaged record is no record: the trial is run again
-        return None

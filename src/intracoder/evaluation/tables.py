@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from intracoder.evaluation.metrics import METRICS, noise_floor, typical_perfect
 from intracoder.evaluation.statistics import Summary, summarize
-from intracoder.evaluation.swapbench import BenchResult, TrialResult
+from intracoder.evaluation.swapbench import BenchResult
+from intracoder.evaluation.trials import TrialResult
 
 SCHEMA = "intracoder.bench/1"
 EVERYTHING = "all"
 """The slice that holds every frame of every pair."""
+COPY = "copy-target"
+"""Perfect in whatever is measured against the target: it is shown and does not compete."""
 NID_GAP = "nid_gap"
 """|1 - NID|: NID may exceed 1, and both sides are as wrong."""
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "identity": (NID_GAP, "nid", "leak", "similarity"),
+        "like the truth": ("ssim", "psnr_db", "perceptual", "gt_margin", "nme_percent", "mask_iou"),
+        "performance": ("expression", "pose_deg", "gaze_deg", "found"),
+        "picture": ("detail_ratio", "light_de", "seam_de", "background_psnr_db"),
+        "over time": ("flicker_ratio", "jitter_ratio"),
+    }
+)
+"""Columns that belong together, in the order of the page."""
 _WITH_TRUTH = (
     *(NID_GAP, "leak", "ssim", "nme_percent", "expression", "detail_ratio", "psnr_db", "perceptual", "gt_margin"),
     *("pose_deg", "gaze_deg", "light_de", "seam_de", "flicker_ratio", "jitter_ratio", "mask_iou", "background_psnr_db"),
@@ -46,8 +62,7 @@ class Row:
 
 def columns(result: BenchResult) -> tuple[str, ...]:
     """Metrics shown for a run: with truth, those that it allows."""
-    has_truth = any(trial.card is not None and trial.card.truth is not None for trial in result.trials)
-    return _WITH_TRUTH if has_truth else _WITHOUT_TRUTH
+    return _WITH_TRUTH if has_truth(result) else _WITHOUT_TRUTH
 
 
 def slices(result: BenchResult) -> tuple[str, ...]:
@@ -75,7 +90,7 @@ def _row(name: str, label: str, trials: Sequence[TrialResult]) -> Row:
         summary = summarize(list(by_pair.values()))
         if summary is not None:
             values[key] = summary
-    times = [t.seconds for t in inside]
+    times = [t.seconds for t in inside if t.seconds is not None]
     seconds = float(np.mean(times)) if times else None
     return Row(slice=name, label=label, values=values, seconds=seconds, failed=sum(t.card is None for t in inside))
 
@@ -107,7 +122,8 @@ def to_json(result: BenchResult) -> str:
             "method": t.method,
             "budget": t.budget,
             "seed": t.seed,
-            "seconds": round(t.seconds, 2),
+            "seconds": None if t.seconds is None else round(t.seconds, 2),
+            "code": t.code,
             "error": t.error,
             "truth": None if t.card is None else t.card.truth,
             "metrics": {} if t.card is None else {k: _six(m.value) for k, m in t.card.metrics.items()},
@@ -129,7 +145,7 @@ def to_json(result: BenchResult) -> str:
         for row in rows(result, name)
     ]
     floors = {key: floor for key in METRICS if (floor := noise_floor(key)) is not None}
-    head = {"schema": SCHEMA, "suite": result.suite, "package_version": result.package_version}
+    head = {"schema": SCHEMA, "suite": result.suite, "package_version": version("intracoder")}
     return (
         json.dumps({**head, "trials": trials, "table": table, "noise_floor": floors}, indent=1, allow_nan=False) + "\n"
     )
@@ -170,7 +186,7 @@ def number(value: float, digits: int) -> str:
 def best(table: Sequence[Row], key: str) -> str | None:
     """Label of the row nearest to the ideal (or highest, where there is none). Copying the target does not compete."""
     ideal = 0.0 if key == NID_GAP else METRICS[key].ideal
-    known = [(row.values[key].mean, row.label) for row in table if key in row.values and row.label != "copy-target"]
+    known = [(row.values[key].mean, row.label) for row in table if key in row.values and row.label != COPY]
     if len(known) < 2:
         return None
     if ideal is None:
@@ -178,9 +194,43 @@ def best(table: Sequence[Row], key: str) -> str | None:
     return min(known, key=lambda one: abs(one[0] - ideal))[1]
 
 
+def close_to_best(table: Sequence[Row], key: str) -> frozenset[str]:
+    """Labels of rows that are no further from the best than the metric's noise floor: nothing tells them apart."""
+    winner, floor = best(table, key), noise_floor("nid" if key == NID_GAP else key)
+    if winner is None or floor is None:
+        return frozenset()
+    means = {row.label: row.values[key].mean for row in table if key in row.values and row.label != COPY}
+    return frozenset(label for label, mean in means.items() if label != winner and abs(mean - means[winner]) <= floor)
+
+
+def like_perfect(table: Sequence[Row], key: str) -> frozenset[str]:
+    """Labels of rows inside the range of perfect swaps scored without truth: nothing tells them from perfect."""
+    typical = typical_perfect(key)
+    means = {row.label: row.values[key].mean for row in table if key in row.values and row.label != COPY}
+    return frozenset(
+        label for label, mean in means.items() if typical is not None and typical.low <= mean <= typical.high
+    )
+
+
+def has_truth(result: BenchResult) -> bool:
+    """Whether anything was measured against a truth. Without one no row is the best: ideals are not what to reach."""
+    return any(trial.card is not None and trial.card.truth is not None for trial in result.trials)
+
+
+def ideal_text(key: str) -> str:
+    """What a perfect swap has, for the head of a column."""
+    ideal = 0.0 if key == NID_GAP else METRICS[key].ideal
+    return "high" if ideal is None else f"{ideal:g}"
+
+
+def says(key: str) -> str:
+    """One sentence on a column."""
+    return "Distance of NID to 1, in either direction." if key == NID_GAP else METRICS[key].says
+
+
 def footer(result: BenchResult, keys: Sequence[str]) -> tuple[str, list[str]]:
     """The last line of a table: noise floors where there is truth, else what a perfect swap reads."""
-    if any(trial.card is not None and trial.card.truth is not None for trial in result.trials):
+    if has_truth(result):
         floors = [noise_floor("nid" if key == NID_GAP else key) for key in keys]
         texts = [
             "–" if f is None else number(f, 2 if k == NID_GAP else METRICS[k].digits)
@@ -195,15 +245,21 @@ def footer(result: BenchResult, keys: Sequence[str]) -> tuple[str, list[str]]:
     return "a perfect swap reads", reads
 
 
+def provenance(result: BenchResult) -> str:
+    """Which states of the package made the outputs. Several in one table are no fault, but have to be known."""
+    states = Counter(trial.code for trial in result.trials if trial.code)
+    return ", ".join(f"Intracoder {state} (trials: {count})" for state, count in states.items())
+
+
 def to_markdown(result: BenchResult) -> str:
     """All tables."""
     keys = columns(result)
-    parts = [f"# SwapBench: {result.suite}", ""]
+    parts = [f"# SwapBench: {result.suite}", "", f"Made by {provenance(result)}.", ""]
     for name in slices(result):
         table = rows(result, name)
         parts += [f"## {name}", "", "| method | " + " | ".join(map(heading, keys)) + " | s | failed |"]
         parts.append("|---" * (len(keys) + 3) + "|")
-        winners = {key: best(table, key) for key in keys}
+        winners = {key: best(table, key) if has_truth(result) else None for key in keys}
         for row in table:
             cells = []
             for key in keys:

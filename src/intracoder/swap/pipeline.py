@@ -45,6 +45,8 @@ class RenderJob:
     key: str
     """Names everything that the pixels depend on; segments of another key are thrown away."""
     config: RenderConfig
+    record_id: uuid.UUID | None = None
+    """Of the output, which its mark in the pixels carries; None draws a new one."""
 
 
 @dataclass(slots=True)
@@ -170,7 +172,7 @@ def _open_journal(job: RenderJob) -> _Journal:
     job.folder.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(job.folder, older_than_s=0)
     path = job.folder / JOURNAL
-    fresh = _Journal(path=path, key=job.key, record_id=uuid.uuid4(), segments=[])
+    fresh = _Journal(path=path, key=job.key, record_id=job.record_id or uuid.uuid4(), segments=[])
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         journal = _Journal(
