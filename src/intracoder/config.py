@@ -94,6 +94,8 @@ class TrainConfig:
     """Wall-clock budget of the intracoder; ignored where ``steps`` is given."""
     steps: int | None = None
     """Step budget, which is exactly repeatable."""
+    patience_minutes: float = 4.0
+    """A training in minutes ends early when its held-out loss has not improved for so long; 0 uses up every budget."""
     enhancer_minutes: float = 0.75
     """Wall-clock budget of the colour and resolution network; 0 leaves it out."""
     enhancer_steps: int | None = None
@@ -124,6 +126,7 @@ class TrainConfig:
         require(self.minutes is not None or self.steps is not None, "train.minutes", "minutes or steps", None)
         require(self.minutes is None or self.minutes > 0, "train.minutes", "more than 0", self.minutes)
         require(self.steps is None or self.steps >= 1, "train.steps", "at least 1", self.steps)
+        require(self.patience_minutes >= 0, "train.patience_minutes", "at least 0", self.patience_minutes)
         require(self.enhancer_minutes >= 0, "train.enhancer_minutes", "at least 0", self.enhancer_minutes)
         require(self.batch >= 2, "train.batch", "at least 2", self.batch)
         require(0 < self.lr <= 0.1, "train.lr", "in (0, 0.1]", self.lr)

@@ -72,6 +72,36 @@ def test_swapping_the_decoder_changes_the_person_and_keeps_the_pose(tmp_path):
     assert ann_overlap > 0.8
 
 
+def stalled(**changes):
+    """Nothing is learned at this rate."""
+    options = {"minutes": 2.0, "lr": 1e-9, "patience_minutes": 0.02, "preview_s": 0.3}
+    return config(**(options | changes))
+
+
+def test_a_training_that_stands_still_ends_early_and_says_so(tmp_path, caplog):
+    started = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        result = train_intracoder(both(20), tmp_path, stalled(), net_config=TINY)
+    assert time.monotonic() - started < 40
+    assert result.card.training.seconds < 20
+    (line,) = [record.getMessage() for record in caplog.records if "held-out" in record.getMessage()]
+    assert "stands still" in line
+    assert "more time would not help" in line
+
+
+def test_an_early_end_is_remembered(tmp_path):
+    train_intracoder(both(20), tmp_path, stalled(), net_config=TINY)
+    first = read_card(tmp_path).training
+    again = train_intracoder(both(20), tmp_path, stalled(), net_config=TINY).card.training
+    assert again.steps == first.steps
+
+
+def test_steps_are_always_taken(tmp_path):
+    changes = {"minutes": None, "steps": 60, "patience_minutes": 0.001, "preview_s": 0.05}
+    result = train_intracoder(both(20), tmp_path, stalled(**changes), net_config=TINY)
+    assert result.card.training.steps == 60
+
+
 def interrupt_after(step):
     def progress(stage, done, total, note=""):
         if stage == "train" and done == step:

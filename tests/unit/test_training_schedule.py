@@ -6,6 +6,8 @@ from intracoder.training.schedule import (
     Budget,
     average_decay,
     budget_of,
+    finishing_share,
+    has_stalled,
     rate_factor,
     triplet_share,
     warp_strength,
@@ -41,3 +43,20 @@ def test_warp_falls_triplets_start_late_and_the_average_gets_longer():
     assert 0.3 < triplet_share(0.5) < 0.5
     assert average_decay(0) == pytest.approx(0.1)
     assert average_decay(100_000) == 0.995
+
+
+def test_a_loss_that_was_best_long_ago_has_stalled():
+    assert not has_stalled(best_s=100.0, elapsed_s=219.0, patience_s=120.0)
+    assert has_stalled(best_s=100.0, elapsed_s=220.0, patience_s=120.0)
+    assert not has_stalled(best_s=0.0, elapsed_s=1e6, patience_s=0.0)
+
+
+def test_an_early_end_takes_time_to_bring_the_rate_down():
+    config = TrainConfig(minutes=10.0)
+    before = budget_of(config).progress(1000, 240.0)
+    shortened = budget_of(config, finishing_share(before))
+    assert shortened.left_s(1000, 240.0) == pytest.approx(96.0)
+    rates = [rate_factor(1000, shortened.progress(1000, t)) for t in (240.0, 290.0, 336.0)]
+    assert rates[0] > rates[1] > rates[2] == pytest.approx(LAST_FACTOR)
+    # late in a budget there is nothing left to cut
+    assert finishing_share(0.9) == 1.0

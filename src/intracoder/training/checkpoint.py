@@ -8,6 +8,7 @@ state.safetensors       raw weights, optimiser and counters
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,16 @@ class Counters:
     train_loss: float = 0.0
     """Running mean of the weighted sum."""
 
+    best_loss: float = float(np.finfo(np.float64).max)
+    """Lowest held-out loss."""
+    best_s: float = 0.0
+    """When it was measured, seconds of the budget."""
+    budget_share: float = 1.0
+    """Of the budget that is to be spent; less than 1 where the training ends early."""
+
     def as_row(self) -> np.ndarray:
         """All of it as one float64 row."""
-        return np.array([self.step, self.elapsed_s, self.stepping_s, self.rate_scale, self.train_loss], np.float64)
+        return np.array(dataclasses.astuple(self), np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +94,7 @@ def has_state(folder: Path) -> bool:
 def load_state(folder: Path, state: TrainingState) -> None:
     """Fills ``state`` in place from ``save_state``'s file; WeightsError where it doesn't fit the network."""
     weights = weights_layout(state.net)
-    layout = {"counters": Layout("F64", (5,)), "optimizer_steps": Layout("F32", (1,))}
+    layout = {"counters": Layout("F64", (len(dataclasses.fields(Counters)),)), "optimizer_steps": Layout("F32", (1,))}
     layout |= {f"{prefix}.{name}": shape for prefix in ("net", "average") for name, shape in weights.items()}
     for name, _ in state.net.named_parameters():
         layout |= {f"{name}.{key}": weights[name] for key in ("exp_avg", "exp_avg_sq")}
@@ -97,10 +105,8 @@ def load_state(folder: Path, state: TrainingState) -> None:
     if counters[0] < 1 or min(counters) < 0:
         raise TrainingError(f"{folder / STATE_FILE}: expected counters of a training, got {counters}; remove the file")
     _fill_optimizer(state, arrays)
-    state.counters.step = int(counters[0])
-    _, state.counters.elapsed_s, state.counters.stepping_s, state.counters.rate_scale, state.counters.train_loss = (
-        counters
-    )
+    for field, value in zip(dataclasses.fields(Counters), counters, strict=True):
+        setattr(state.counters, field.name, int(value) if field.name == "step" else value)
 
 
 def _fill_optimizer(state: TrainingState, arrays: Mapping[str, np.ndarray]) -> None:

@@ -34,13 +34,25 @@ from intracoder.training.augment import Augmentation, augmented, centered
 from intracoder.training.checkpoint import Counters, TrainingState, has_state, load_state, save_model, save_state
 from intracoder.training.dataset import TrainingData, build_training_data
 from intracoder.training.preview import write_preview
-from intracoder.training.schedule import average_decay, budget_of, rate_factor, triplet_share, warp_strength
+from intracoder.training.schedule import (
+    average_decay,
+    budget_of,
+    finishing_share,
+    has_stalled,
+    rate_factor,
+    triplet_share,
+    warp_strength,
+)
 
 CHECK_STEPS = 20
 """Steps between looks at the loss: for the display, and for numbers that are none."""
 SAVE_S = 120.0
 VALIDATION_FRAMES = 16
 GRADIENT_NORM = 1.0
+IMPROVEMENT = 0.998
+"""A held-out loss counts as better below this share of the best so far."""
+OVERFIT = 1.02
+"""A held-out loss above this share of the best has risen."""
 PREVIEW_FILE = "preview.png"
 
 log = logging.getLogger(__name__)
@@ -102,8 +114,7 @@ def train_intracoder(
         data, folder, config, net_config, compute, progress, consents=tuple(consents), mark_preview=mark_preview
     )
     if has_state(folder):
-        load_state(folder, trainer.state)
-        trainer.remember()
+        trainer.resume()
     else:
         save_likenesses(folder, [person.likeness for person in data.people], data.basis)
     return trainer.run()
@@ -148,6 +159,12 @@ class Trainer:
         self.good = copy.deepcopy(average.state_dict())
         self.validation_loss: float | None = None
 
+    def resume(self) -> None:
+        """Goes on from what the folder holds."""
+        load_state(self.folder, self.state)
+        self.remember()
+        self.budget = budget_of(self.config, self.state.counters.budget_share)
+
     def run(self) -> TrainingResult:
         """Steps until the budget is spent; saves; raises TrainingInterruptedError when asked to stop."""
         counters = self.state.counters
@@ -165,6 +182,7 @@ class Trainer:
                 self.report()
                 if counters.elapsed_s >= next_preview:
                     self.show()
+                    self.judge()
                     next_preview = time.monotonic() - sitting + self.config.preview_s
                 if counters.elapsed_s >= next_save:
                     self.save()
@@ -262,6 +280,30 @@ class Trainer:
         self.validation_loss = validation_loss(self.state.average, self.data, self.compute)
         likenesses = [person.likeness for person in self.data.people]
         write_preview(self.state.average, likenesses, self.compute, self.folder / PREVIEW_FILE, self.mark_preview)
+
+    def judge(self) -> None:
+        """Finishes early where the held-out loss has stood still, and says so. A budget in steps is always used up."""
+        counters, loss = self.state.counters, self.validation_loss
+        if loss is None or self.budget.steps is not None:
+            return
+        if loss < IMPROVEMENT * counters.best_loss:
+            counters.best_loss, counters.best_s = loss, counters.elapsed_s
+        patience_s = self.config.patience_minutes * 60
+        if counters.budget_share == 1 and has_stalled(counters.best_s, counters.elapsed_s, patience_s):
+            rising = (
+                "rises (it learns these pictures by heart)" if loss > OVERFIT * counters.best_loss else "stands still"
+            )
+            counters.budget_share = finishing_share(self.budget.progress(counters.step, counters.elapsed_s))
+            self.budget = budget_of(self.config, counters.budget_share)
+            left = self.budget.left_s(counters.step, counters.elapsed_s) or 0.0
+            log.warning(
+                "held-out loss %s at %.4f, best %.4f at %.0f s: finishing in %.0f s; more time would not help",
+                rising,
+                loss,
+                counters.best_loss,
+                counters.best_s,
+                left,
+            )
 
     def save(self) -> ModelCard:
         """Weights, card and state."""

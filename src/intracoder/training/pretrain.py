@@ -32,7 +32,7 @@ from intracoder.ops.mesh import fit_square
 from intracoder.protocols import Progress, silent
 from intracoder.records import Image
 from intracoder.training.augment import centered
-from intracoder.training.checkpoint import Counters, has_state, load_state
+from intracoder.training.checkpoint import Counters, has_state
 from intracoder.training.dataset import (
     REFERENCE_RANKS,
     PersonData,
@@ -83,8 +83,7 @@ def pretrain(
     data = build_pretraining_data(cast, net_config, threads=compute.threads, progress=progress)
     trainer = Pretrainer(data, folder, config, net_config, compute, progress, consents=(), mark_preview=mark_preview)
     if has_state(folder):
-        load_state(folder, trainer.state)
-        trainer.remember()
+        trainer.resume()
     trainer.run()
     path = folder / BASE_FILE
     with atomic_path(path) as beside:

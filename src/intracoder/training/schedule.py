@@ -10,6 +10,8 @@ from intracoder.config import TrainConfig
 WARM_UP_STEPS = 100
 FLAT_UNTIL = 0.45
 LAST_FACTOR = 0.02
+FINISHING = 0.4
+"""Time that a training which ends early takes to bring its rate down / time spent before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +35,25 @@ class Budget:
         return elapsed_s * (1 - done) / done if done else None
 
 
-def budget_of(config: TrainConfig) -> Budget:
-    """Steps win over minutes."""
+def budget_of(config: TrainConfig, share: float = 1.0) -> Budget:
+    """Steps win over minutes; of minutes only a share, where a training ends early."""
     if config.steps is not None:
         return Budget(steps=config.steps, seconds=None)
-    return Budget(steps=None, seconds=(config.minutes or 0.0) * 60)
+    return Budget(steps=None, seconds=(config.minutes or 0.0) * 60 * share)
+
+
+def has_stalled(best_s: float, elapsed_s: float, patience_s: float) -> bool:
+    """Whether the held-out loss was best so long ago that it is time to finish; a patience of 0 never ends."""
+    return patience_s > 0 and elapsed_s - best_s >= patience_s
+
+
+def finishing_share(progress: float) -> float:
+    """What share of a budget is left where a training that has come to ``progress`` shall finish now.
+
+    A loss that stands still at a high rate still falls when the rate does: so the rate is brought down as at the end of
+    every training, over FINISHING of what has been spent.
+    """
+    return min(1.0, progress * (1 + FINISHING))
 
 
 def rate_factor(step: int, progress: float) -> float:
