@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from intracoder.ops.color import encoded, linear_light
-from intracoder.records import Image, Mask
+from intracoder.ops.mesh import surface_normals
+from intracoder.records import Image, Mask, Points
 
 _RIDGE: Final = 0.02
 """Pull of every slope's coefficient towards even light, in units of the pixels' own weight."""
@@ -29,6 +30,32 @@ _LIMIT: Final = 0.7
 """Most change, natural logarithm."""
 _COUNTED: Final = 0.05
 _LEAST_PIXELS: Final = 50
+
+
+class LitFace(NamedTuple):
+    """A face in a crop, and where it shows what light it is in."""
+
+    image: Image
+    points: Points
+    """Dense landmarks, crop pixels, depth included."""
+    skin: Mask
+    """Bare skin, 0..1."""
+
+
+def match_light(face: LitFace, reference: LitFace, strength: float) -> Image:
+    """The face's image in the reference's light, each by its own shape; unchanged where too little skin is seen.
+
+    Args:
+        face: To be lit; a square crop.
+        reference: Whose light is wanted; a square crop.
+        strength: 0 changes nothing, 1 all.
+    """
+    normals = [surface_normals(one.points, len(one.image)) for one in (face, reference)]
+    present = measure_shading(face.image, normals[0], face.skin)
+    wanted = measure_shading(reference.image, normals[1], reference.skin)
+    if present is None or wanted is None:
+        return face.image
+    return relit(face.image, normals[0], present, wanted, strength)
 
 
 class Shading(NamedTuple):

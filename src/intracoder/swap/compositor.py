@@ -17,9 +17,9 @@ from jaxtyping import Float32, UInt8
 from intracoder.config import RenderConfig
 from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
 from intracoder.ops.mask import combine_alpha, hull_mask, mouth_mask, skin_mask
-from intracoder.ops.mesh import mesh_warp, surface_normals
+from intracoder.ops.mesh import mesh_warp
 from intracoder.ops.quality import match_sharpness
-from intracoder.ops.relight import measure_shading, relit
+from intracoder.ops.relight import LitFace, match_light
 from intracoder.protocols import Blender, ColorMatcher, Enhancer, Segmenter, Swapper
 from intracoder.records import Affine, Crops, Frame, Image, PlannedFace
 
@@ -105,19 +105,16 @@ class Compositor:
 
     def _match(self, swapped: Image, crop: Image, planned: PlannedFace) -> Image:
         """The swapped face in the target's light and colours, measured where both show skin."""
-        size = len(crop)
-        there = [
-            transform_points(points, planned.frame_to_crop)
-            for points in (planned.swapped_points, planned.target_points)
-        ]
-        skins = [skin_mask(points, size) for points in there]
+        face, there = (
+            LitFace(image, points, skin_mask(points, len(image)))
+            for image, points in (
+                (swapped, transform_points(planned.swapped_points, planned.frame_to_crop)),
+                (crop, transform_points(planned.target_points, planned.frame_to_crop)),
+            )
+        )
         if self._config.relight:
-            normals = [surface_normals(points, size) for points in there]
-            present = measure_shading(swapped, normals[0], skins[0])
-            wanted = measure_shading(crop, normals[1], skins[1])
-            if present is not None and wanted is not None:
-                swapped = relit(swapped, normals[0], present, wanted, self._config.relight)
-        return self._parts.matcher.match(swapped, crop, *skins)
+            swapped = match_light(face, there, self._config.relight)
+        return self._parts.matcher.match(swapped, crop, face.skin, there.skin)
 
     def _with_mouth(self, enhanced: Image, crop: Image, frame_to_crop: Affine, planned: PlannedFace) -> Image:
         """The target's own teeth and tongue between the swapped lips."""
