@@ -26,7 +26,9 @@ DEPTH_PRIOR: Final = 3.0
 """What the read depth counts, in frames turned by 90 degrees; 150 frames of somebody who speaks count 5 to 15."""
 ROUNDS: Final = 15
 STEPS: Final = 10
-"""Gauss-Newton steps of a pose; from the usual start the second already moves it by less than landmarks jitter."""
+"""Most Gauss-Newton steps of a pose."""
+_STILL_RAD: Final = 1e-4
+"""A step that turns no head by more than this is the last: landmarks jitter by a hundred times as much."""
 _DAMPING: Final = 1e-9
 _EYE_TO_FACE: Final = 0.5
 """From the eyes' middle down to the face's, in eye distances."""
@@ -66,6 +68,8 @@ def find_heads(
         rotation = _small_rotations(change[:, :3]) @ rotation
         scale = scale * np.exp(change[:, 3])
         shift = shift + change[:, 4:]
+        if np.abs(change[:, :3]).max() < _STILL_RAD:
+            break
     return [
         HeadFit(scale=float(s), rotation=r, translation=np.array([*t, head.translation[2]]))
         for s, r, t, head in zip(scale, rotation, shift, start, strict=True)
