@@ -55,8 +55,9 @@ def test_the_packaged_weights_fit_and_are_small():
     assert (weights_folder() / read_manifest()[BASE].file).stat().st_size < 25e6
 
 
-def test_packing_loses_no_more_than_half_precision_does(monkeypatch):
-    net = made(base_config(), 3)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_packing_loses_no_more_than_half_precision_does(monkeypatch, layout):
+    net = made(base_config(), 3).to(memory_format=layout)
     monkeypatch.setattr("intracoder.nets.base.load_bytes", lambda name: pack_base(net))
     for name, value in read_base().items():
         torch.testing.assert_close(value, net.state_dict()[name], rtol=1e-3, atol=1e-6)

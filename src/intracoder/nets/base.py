@@ -69,4 +69,6 @@ def read_base() -> dict[str, Tensor]:
 
 def pack_base(net: Intracoder) -> bytes:
     """A network with ``base_config`` as the file that ships: half precision, which halves it."""
-    return save({name: value.detach().cpu().numpy().astype(np.float16) for name, value in net.state_dict().items()})
+    halves = {name: value.detach().cpu().numpy().astype(np.float16) for name, value in net.state_dict().items()}
+    # safetensors writes memory as it lies, and a training's network lies channels last
+    return save({name: np.ascontiguousarray(half) for name, half in halves.items()})

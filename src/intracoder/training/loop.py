@@ -5,14 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 import torch
 from lightning_fabric import Fabric
@@ -33,6 +29,7 @@ from intracoder.records import Image
 from intracoder.training.augment import Augmentation, augmented, centered
 from intracoder.training.checkpoint import Counters, TrainingState, has_state, load_state, save_model, save_state
 from intracoder.training.dataset import TrainingData, build_training_data
+from intracoder.training.interrupts import interrupts
 from intracoder.training.preview import write_preview
 from intracoder.training.schedule import (
     average_decay,
@@ -49,6 +46,12 @@ CHECK_STEPS = 20
 SAVE_S = 120.0
 VALIDATION_FRAMES = 16
 GRADIENT_NORM = 1.0
+WARM_RATE = 0.2
+"""Peak learning rate from base weights / from nothing."""
+WARM_LIGHT = 2.5
+"""Strength of the light changes from base weights: they take over light already, and shall not forget it."""
+LEARNED_SHARE = 0.5
+"""Of the weights in use that the training has learned; the rest is the base's."""
 IMPROVEMENT = 0.998
 """A held-out loss counts as better below this share of the best so far."""
 OVERFIT = 1.02
@@ -146,11 +149,13 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             net = Intracoder(net_config)
-        if config.warm_start and warm_start(net):
-            log.info("starts from the packaged base weights")
+        is_warm = config.warm_start and warm_start(net)
         net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.base = {name: value.clone() for name, value in net.state_dict().items()} if is_warm else None
+        self.lr = config.lr * (WARM_RATE if is_warm else 1.0)
+        self.strengths = Augmentation(light=WARM_LIGHT, reference_light=WARM_LIGHT) if is_warm else Augmentation()
         average = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
-        optimizer = AdamW(net.parameters(), config.lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+        optimizer = AdamW(net.parameters(), self.lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
         self.state = TrainingState(net=net, average=average, optimizer=optimizer, counters=Counters())
         self.fabric = _quiet_fabric(compute)
         self.wrapped, self.wrapped_optimizer = self.fabric.setup(net, optimizer)
@@ -171,7 +176,7 @@ class Trainer:
         self.running.fill_(counters.train_loss)
         sitting = time.monotonic() - counters.elapsed_s
         next_preview, next_save = counters.elapsed_s, counters.elapsed_s + SAVE_S
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             while self.budget.progress(counters.step, counters.elapsed_s) < 1 and not interrupted.is_set():
                 started = time.monotonic()
                 self.step()
@@ -209,10 +214,10 @@ class Trainer:
             encoder_px=net.encoder_px,
             output_px=net.output_px,
             warp=warp_strength(done),
-            strengths=Augmentation(),
+            strengths=self.strengths,
         )
         for group in state.optimizer.param_groups:
-            group["lr"] = self.config.lr * rate_factor(counters.step, done) * counters.rate_scale
+            group["lr"] = self.lr * rate_factor(counters.step, done) * counters.rate_scale
         predicted = self.wrapped(batch.inputs, self.shares, batch.planes)
         terms = intracoder_losses(predicted, batch.expected, batch.mask, batch.weight, step_weights(counters.step))
         loss = terms.total()
@@ -230,6 +235,21 @@ class Trainer:
                 for mean, value in zip(state.average.parameters(), state.net.parameters(), strict=True):
                     mean.lerp_(value, share)
         counters.step += 1
+
+    def in_use(self) -> Intracoder:
+        """The averaged weights; where training started from base weights, half-way back to those.
+
+        A person's own footage has one light. Training on it alone sharpens the face and unlearns to take over light;
+        the mean of both networks keeps both.
+
+        Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903.
+        """
+        if self.base is None:
+            return self.state.average
+        mean = copy.deepcopy(self.state.average)
+        for name, value in mean.state_dict().items():
+            value.lerp_(self.base[name], 1 - LEARNED_SHARE)
+        return mean
 
     def triplet_share(self, done: float) -> float:
         """Share of the inputs that show somebody else."""
@@ -277,9 +297,10 @@ class Trainer:
 
     def show(self) -> None:
         """Held-out loss and a new preview."""
-        self.validation_loss = validation_loss(self.state.average, self.data, self.compute)
+        net = self.in_use()
+        self.validation_loss = validation_loss(net, self.data, self.compute)
         likenesses = [person.likeness for person in self.data.people]
-        write_preview(self.state.average, likenesses, self.compute, self.folder / PREVIEW_FILE, self.mark_preview)
+        write_preview(net, likenesses, self.compute, self.folder / PREVIEW_FILE, self.mark_preview)
 
     def judge(self) -> None:
         """Finishes early where the held-out loss has stood still, and says so. A budget in steps is always used up."""
@@ -326,7 +347,7 @@ class Trainer:
             for p in self.data.people
         )
         card = ModelCard(net=self.state.net.config, training=facts, people=people, consents=self.consents)
-        save_model(self.folder, card, self.state.average)
+        save_model(self.folder, card, self.in_use())
         save_state(self.folder, self.state)
         return card
 
@@ -377,24 +398,3 @@ def _quiet_fabric(compute: Compute) -> Fabric:
     """Fabric on one device, without its lines about itself."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(accelerator=compute.device.type, devices=1, precision=compute.precision)
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that no step is cut in half; a second one interrupts at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread hears signals
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
