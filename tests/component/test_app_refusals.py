@@ -288,9 +288,9 @@ def test_records_beside_the_card_of_an_earlier_version_count(model: Path, footag
         ("[[consents]]", "[consents]", "expected a list of consents"),
         ("[[consents]]", "[[consents]]\nextra = 1", "unknown key 'extra'"),
         ('person = "ann"', "person = 5", "person: expected str"),
-        ('scope = [\n    "private",', "scope = [\n    1,", "scope: expected str"),
+        ('scope = [\n    "private",', "scope = [\n    1,", r"scope\[0\]: expected str"),
         ("limits = [", "limits = 4\nmore = [", "limits: expected a list"),
-        ('basis = "synthetic"\nscope', "scope", "missing .*'basis'"),
+        ('basis = "synthetic"\nscope', "scope", "expected the key 'basis'"),
     ],
 )
 def test_a_hostile_card_is_one_line(model: Path, old: str, new: str, says: str) -> None:
