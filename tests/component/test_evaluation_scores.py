@@ -300,8 +300,19 @@ def test_what_a_baseline_makes_is_allowed_guarded_and_marked(
 ) -> None:
     monkeypatch.setenv("INTRACODER_HOME", str(tmp_path / "home"))
     (method, *_) = baselines(readers)
-    pair = Pair(name=PAIR.name, source=PAIR.source, target=PAIR.target, stop=2)
-    job = job_of(pair, budget=Budget(steps=1), seed=0, folder=tmp_path, consent_basis="synthetic")
+    job = SwapJob(
+        pair=PAIR.name,
+        source=PAIR.source,
+        target=PAIR.target,
+        start=0,
+        stop=2,
+        budget=Budget(steps=1),
+        seed=0,
+        folder=tmp_path,
+        scratch=tmp_path,
+        shared=tmp_path,
+        consent_basis="synthetic",
+    )
     output = method.run(job, silent).path
     assert TileMark().read(frames(output, 2)).is_found
     report = verify_file(output)
