@@ -32,7 +32,8 @@ def small_folder(tmp_path):
 
 def test_every_packaged_file_has_an_entry_and_its_checksum():
     entries = verify_weights()
-    assert len(entries) == len(list(weights_folder().glob("*.onnx"))) + len(list(weights_folder().glob("*.npy")))
+    kinds = ("*.onnx", "*.npy", "*.safetensors")
+    assert len(entries) == sum(len(list(weights_folder().glob(kind))) for kind in kinds)
     assert {e.licence for e in entries} == {"MIT", "Apache-2.0", "CC0-1.0", "BSD-2-Clause"}
     assert all(e.role and e.origin and e.inputs and e.outputs for e in entries)
 
