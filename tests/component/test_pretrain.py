@@ -15,7 +15,7 @@ from intracoder.media.reader import probe, read_frames
 from intracoder.media.stills import write_image
 from intracoder.media.writer import ClipWriter
 from intracoder.nets.base import base_config, read_base
-from intracoder.training.performances import Cast, FaceReader, gather_performances, gather_portraits
+from intracoder.training.performances import Ensemble, FaceReader, gather_performances, gather_portraits
 from intracoder.training.pretrain import BASE_FILE, build_pretraining_data, pretrain
 
 FRAMES = 4
@@ -59,7 +59,7 @@ def reader():
 
 @pytest.fixture(scope="module")
 def cast(folder, reader):
-    gathered = Cast()
+    gathered = Ensemble()
     gather_performances(folder, reader, gathered)
     return gathered
 
@@ -111,7 +111,7 @@ def test_portraits_need_two_pictures_of_a_person(tmp_path, folder, reader):
     write_image(pictures / "001_03.png", first)
     write_image(pictures / "001_08.png", second)
     write_image(pictures / "002_03.png", first)
-    gathered = Cast()
+    gathered = Ensemble()
     gather_portraits(pictures, reader, gathered)
     assert list(gathered.rows) == ["london 001"]
     assert gathered.frames("london 001").clip_indices.tolist() == [0, 1]
@@ -126,9 +126,9 @@ def test_a_bad_description_is_one_line(folder, tmp_path, reader, text):
     shutil.copy(folder / "target.mp4", tmp_path / "clips" / "ann_000.mp4")
     (tmp_path / "meta" / "ann_000.json").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"ann_000\.json"):
-        gather_performances(tmp_path, reader, Cast())
+        gather_performances(tmp_path, reader, Ensemble())
 
 
 def test_an_empty_folder_is_one_line(tmp_path, reader):
     with pytest.raises(ConfigError, match="synth"):
-        gather_performances(tmp_path, reader, Cast())
+        gather_performances(tmp_path, reader, Ensemble())

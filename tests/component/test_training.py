@@ -89,6 +89,12 @@ def test_a_training_that_stands_still_ends_early_and_says_so(tmp_path, caplog):
     assert "more time would not help" in line
 
 
+def test_late_in_a_budget_nothing_is_cut_and_nothing_said(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        train_intracoder(both(20), tmp_path, stalled(minutes=0.05, patience_minutes=0.04), net_config=TINY)
+    assert not [record for record in caplog.records if "held-out" in record.getMessage()]
+
+
 def test_an_early_end_is_remembered(tmp_path):
     train_intracoder(both(20), tmp_path, stalled(), net_config=TINY)
     first = read_card(tmp_path).training

@@ -69,11 +69,11 @@ def pretrain(
         TrainingError: Too few people, or the loss was lost twice.
     """
     from intracoder.provenance.working import WorkingMark
-    from intracoder.training.performances import Cast, FaceReader, gather_performances, gather_portraits
+    from intracoder.training.performances import Ensemble, FaceReader, gather_performances, gather_portraits
     from intracoder.training.pretrain import pretrain as train_base
 
     networks = face_networks(config.detect)
-    reader, cast = FaceReader(networks.detector, networks.landmarker), Cast()
+    reader, cast = FaceReader(networks.detector, networks.landmarker), Ensemble()
     gather_performances(performances, reader, cast, progress)
     for folder in portraits:
         gather_portraits(folder, reader, cast, progress)

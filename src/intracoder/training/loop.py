@@ -310,20 +310,18 @@ class Trainer:
         if loss < IMPROVEMENT * counters.best_loss:
             counters.best_loss, counters.best_s = loss, counters.elapsed_s
         patience_s = self.config.patience_minutes * 60
-        if counters.budget_share == 1 and has_stalled(counters.best_s, counters.elapsed_s, patience_s):
-            rising = (
-                "rises (it learns these pictures by heart)" if loss > OVERFIT * counters.best_loss else "stands still"
-            )
-            counters.budget_share = finishing_share(self.budget.progress(counters.step, counters.elapsed_s))
-            self.budget = budget_of(self.config, counters.budget_share)
-            left = self.budget.left_s(counters.step, counters.elapsed_s) or 0.0
+        share = finishing_share(self.budget.progress(counters.step, counters.elapsed_s))
+        if counters.budget_share == 1 and share < 1 and has_stalled(counters.best_s, counters.elapsed_s, patience_s):
+            has_risen = loss > OVERFIT * counters.best_loss
+            counters.budget_share = share
+            self.budget = budget_of(self.config, share)
             log.warning(
                 "held-out loss %s at %.4f, best %.4f at %.0f s: finishing in %.0f s; more time would not help",
-                rising,
+                "rises (it learns these pictures by heart)" if has_risen else "stands still",
                 loss,
                 counters.best_loss,
                 counters.best_s,
-                left,
+                self.budget.left_s(counters.step, counters.elapsed_s) or 0.0,
             )
 
     def save(self) -> ModelCard:
@@ -334,7 +332,7 @@ class Trainer:
             steps=counters.step,
             seconds=round(counters.elapsed_s, 1),
             batch=self.config.batch,
-            lr=self.config.lr,
+            lr=self.lr,
             seed=self.config.seed,
             device=str(self.compute.device),
             precision=self.compute.precision,

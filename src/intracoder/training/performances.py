@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Cast:
+class Ensemble:
     """Everybody's rows, and who acts what somebody else acts."""
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
@@ -75,21 +75,20 @@ class FaceReader:
         faces = self._detector.detect([frame])[0]
         if not faces:
             return None
-        first, _ = self._landmarker.landmarks(
-            frame.pixels, max(faces, key=lambda f: float(f.box[2] - f.box[0])).points5
-        )
+        widest = max(faces, key=lambda face: float(face.box[2] - face.box[0]))
+        first, _ = self._landmarker.landmarks(frame.pixels, widest.points5)
         points, presence = self._landmarker.landmarks(frame.pixels, first)
         if presence < PRESENCE_MIN:
             return None
         low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
         box = np.concatenate([low, high]).astype(np.float32)
-        face = Face(frame_index=0, box=box, points5=faces[0].points5, score=1.0, points=points)
+        face = Face(frame_index=0, box=box, points5=widest.points5, score=1.0, points=points)
         track = FaceTrack(track_id=0, faces=(face,))
         (aligned,) = align_track(track, template=TEMPLATE, crop_px=CROP_PX, smooth_frames=1)
         return points, self._landmarker.blendshapes(points), aligned.frame_to_crop
 
 
-def gather_performances(folder: Path, reader: FaceReader, cast: Cast, progress: Progress = silent) -> None:
+def gather_performances(folder: Path, reader: FaceReader, cast: Ensemble, progress: Progress = silent) -> None:
     """Adds the clips of a folder to ``cast``.
 
     Raises:
@@ -102,9 +101,9 @@ def gather_performances(folder: Path, reader: FaceReader, cast: Cast, progress: 
     for number, path in enumerate(clips):
         progress("gather", float(number), float(len(clips)), path.stem)
         moments = _moments(folder, path.stem)
-        own = dict(zip(moments, _pictures(path), strict=False))
+        own = dict(zip(moments, read_frames(path), strict=False))
         others = [(p, _moments(folder, p.stem)) for p in sorted((folder / "gt").glob(f"{path.stem}_as_*.mp4"))]
-        acted = [(_person(folder, p.stem), dict(zip(m, _pictures(p), strict=False))) for p, m in others]
+        acted = [(_person(folder, p.stem), dict(zip(m, read_frames(p), strict=False))) for p, m in others]
         owner = _person(folder, path.stem)
         for moment, picture in own.items():
             read = reader.read(picture)
@@ -120,7 +119,7 @@ def gather_performances(folder: Path, reader: FaceReader, cast: Cast, progress: 
                     cast.partners[mine], cast.partners[theirs] = theirs, mine
 
 
-def gather_portraits(folder: Path, reader: FaceReader, cast: Cast, progress: Progress = silent) -> None:
+def gather_portraits(folder: Path, reader: FaceReader, cast: Ensemble, progress: Progress = silent) -> None:
     """Adds people of whom there are at least two pictures, NAME_*.jpg; the others are left out."""
     pictures: dict[str, list[Path]] = defaultdict(list)
     for path in list_images(folder):
@@ -138,7 +137,7 @@ def gather_portraits(folder: Path, reader: FaceReader, cast: Cast, progress: Pro
 
 
 def _add(
-    cast: Cast,
+    cast: Ensemble,
     name: str,
     picture: Frame,
     read: tuple[Points, Float32[np.ndarray, "52"], Affine],
@@ -156,10 +155,6 @@ def _add(
         )
     )
     return name, len(cast.rows[name]) - 1
-
-
-def _pictures(path: Path) -> Iterator[Frame]:
-    return iter(read_frames(path))
 
 
 def _description(folder: Path, stem: str) -> dict[str, object]:

@@ -42,7 +42,7 @@ from intracoder.training.dataset import (
     stored_px,
 )
 from intracoder.training.loop import PREVIEW_FILE, Trainer, validation_loss
-from intracoder.training.performances import Cast
+from intracoder.training.performances import Ensemble
 from intracoder.training.preview import COMMENT
 
 HELD_OUT_PEOPLE = 3
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 
 def pretrain(
-    cast: Cast,
+    cast: Ensemble,
     folder: Path,
     config: TrainConfig,
     *,
@@ -123,7 +123,7 @@ def _strip(images: Tensor) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def build_pretraining_data(
-    cast: Cast, config: IntracoderConfig, *, threads: int = 1, progress: Progress = silent
+    cast: Ensemble, config: IntracoderConfig, *, threads: int = 1, progress: Progress = silent
 ) -> TrainingData:
     """Everybody's frames as those of one person without a face of its own.
 
