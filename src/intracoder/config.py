@@ -142,6 +142,8 @@ class RenderConfig:
     """How the face takes the target's colours."""
     relight: float = 0.8
     """How much of the target's light is put on the face by its shape, 0 (none) .. 1."""
+    complexion: float = 1.0
+    """How far the target's beard, lips and cheeks are kept from being taken for light, 0 (not) .. 1."""
     detail: float = 1.0
     """How much of the copied real pixels' finest detail is laid over the enlarged face, 0..1.5."""
     mouth: Literal["target", "source"] = "target"
@@ -172,6 +174,7 @@ class RenderConfig:
         require(0.5 <= self.mask_scale <= 1.2, "render.mask_scale", "0.5..1.2", self.mask_scale)
         require(0.5 <= self.hairline <= 1.2, "render.hairline", "0.5..1.2", self.hairline)
         require(0 <= self.detail <= 1.5, "render.detail", "0..1.5", self.detail)
+        require(0 <= self.complexion <= 1, "render.complexion", "0..1", self.complexion)
         require(0 <= self.relight <= 1, "render.relight", "0..1", self.relight)
         require(0 <= self.feather <= 0.2, "render.feather", "0..0.2", self.feather)
         require(self.min_face_px >= 8, "render.min_face_px", "at least 8", self.min_face_px)

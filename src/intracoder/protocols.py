@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from intracoder.records import (
     Blendshapes,
+    Complexion,
     Crops,
     Embedding,
     Face,
@@ -71,6 +72,11 @@ class Swapper(Protocol):
     @property
     def crop_px(self) -> int:
         """Side of the crops that go in and come out, pixels."""
+        ...
+
+    @property
+    def complexion(self) -> Complexion | None:
+        """Of the person who is drawn; None where none was measured."""
         ...
 
     def plan(self, track: FaceTrack) -> tuple[PlannedFace, ...]:

@@ -32,6 +32,8 @@ Shape: TypeAlias = Float64[np.ndarray, "478 3"]
 Affine: TypeAlias = Float64[np.ndarray, "2 3"]
 Embedding: TypeAlias = Float32[np.ndarray, "d"]
 Embeddings: TypeAlias = Float32[np.ndarray, "n d"]
+Complexion: TypeAlias = Float64[np.ndarray, "468 3"]
+"""Red, green, blue of each surface point beside the mean of bare skin, natural logarithm of linear light."""
 Blendshapes: TypeAlias = Float32[np.ndarray, "52"]
 
 
@@ -174,6 +176,8 @@ class PlannedFace:
     """Where the source's landmarks go: source's neutral shape with target's expression and pose."""
     reference_index: int | None
     """Which of the source's stored frames is warped as reference; None for the plain net."""
+    complexion_change: Complexion | None = None
+    """From the target's complexion to the source's; None where either is unknown."""
 
 
 class Outcome(Enum):

@@ -1,5 +1,7 @@
 """Putting a changed crop back into its frame, and the order of the stages around it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,7 @@ class FakeSwapper:
     """Paints every face in one colour."""
 
     crop_px = CROP_PX
+    complexion = None
 
     def __init__(self, level=200, detail=None):
         self.level = level
@@ -223,6 +226,21 @@ def test_the_targets_light_is_put_on_the_face_by_its_shape():
     np.testing.assert_array_equal(plain, 200)
     cheeks = lit[30:36, 16:24].mean(), lit[30:36, 40:48].mean()
     assert cheeks[1] > cheeks[0] + 20
+
+
+@pytest.mark.parametrize(("options", "is_lost"), [({}, False), ({"complexion": 0.0}, True), ({"color": "none"}, True)])
+def test_the_swapped_faces_beard_is_not_taken_for_shadow(options, is_lost):
+    """The target's chin is as light as its forehead; the source's is much darker, and the plan says so."""
+    frame, plan = frame_with_face(0)
+    frame = Frame(pixels=np.full_like(frame.pixels, 150), index=0, pts=0)
+    heights = canonical_points()[:, 1]
+    beard = np.repeat(-0.8 * np.clip((heights - 4.0) / 2, 0, 1)[:, None], 3, axis=1)
+    plan = dataclasses.replace(plan, complexion_change=beard)
+    (stages,) = made_compositor(relight=0.0, **options).compose([frame], [plan])
+    chin, forehead = (transform_points(plan.swapped_points, plan.frame_to_crop)[k, :2].astype(int) for k in (199, 9))
+    lighter = stages.matched[forehead[1], forehead[0], 1] - float(stages.matched[chin[1], chin[0], 1])
+    assert (lighter < 5) == is_lost
+    assert is_lost or lighter > 30
 
 
 def open_mouthed(plan, opening_px=12.0):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intracoder.ops import topology
-from intracoder.ops.mask import PARTS, border_ramp, combine_alpha, hull_mask, parts_mask, skin_mask, soften, weight_map
+from intracoder.ops.mask import border_ramp, combine_alpha, hull_mask, skin_mask, soften, surface_mask, weight_map
 
 
 def outline_area(points, indices):
@@ -76,21 +76,15 @@ def test_skin_is_where_neither_hair_nor_features_are(yaw):
         assert at(skin, points[list(eye)].mean(axis=0)) == 0
 
 
-def test_parts_have_the_area_of_their_outlines():
+def test_surface_is_the_face_without_its_eyes():
     points = crop_points()
-    parts = parts_mask(points, 256)
-    assert parts.shape == (len(PARTS), 256, 256)
-    expected = [
-        sum(cv2.contourArea(points[list(eye), :2]) for eye in topology.EYES),
-        sum(cv2.contourArea(points[list(brow), :2]) for brow in topology.BROWS),
-        cv2.contourArea(points[list(topology.LIPS), :2]),
-        cv2.contourArea(points[list(topology.INNER_LIPS), :2]),
-    ]
-    for plane, area in zip(parts, expected, strict=True):
-        # smooth edges reach about a third of a pixel over the outline
-        assert area * 0.95 < plane.sum() < area * 1.25 + 60
-    assert parts.max() <= 1
-    assert parts.min() >= 0
+    surface = surface_mask(points, 256)
+    assert 0.75 < surface.sum() / outline_area(points, topology.OVAL) < 0.95
+    for index in (13, 164, 17, 105, 334, 5, 205):
+        assert at(surface, points[index]) > 0.9
+    for eye in topology.EYES:
+        assert at(surface, points[list(eye)].mean(axis=0)) < 0.1
+    assert surface[0].max() == 0
 
 
 def test_alpha_is_limited_by_each_mask_and_zero_at_the_border():

@@ -21,7 +21,9 @@ from intracoder.protocols import Progress, silent
 from intracoder.records import MediaInfo, RunReport
 
 if TYPE_CHECKING:
+    from intracoder.faceset.store import FaceSet
     from intracoder.provenance.guard import ContentGuard
+    from intracoder.records import Complexion
     from intracoder.swap.pipeline import RenderJob
     from intracoder.swap.swapper import IntracoderSwapper
 
@@ -123,6 +125,17 @@ def fitting_output(target: Path, output: Path) -> MediaInfo:
     return info
 
 
+def _complexion_change(swapper: IntracoderSwapper, target: FaceSet) -> Complexion | None:
+    """From the target's complexion to that of the person who is drawn."""
+    from intracoder.ops.complexion import complexion_change, measure_complexion
+
+    own = swapper.complexion
+    if own is None or not target.kept():
+        return None
+    seen = target.person_frames()
+    return complexion_change(own, measure_complexion(seen.crops, seen.points))
+
+
 def render_job(
     swapper: IntracoderSwapper, model: Path, target: Path, target_set: Path, work: Path, config: RunConfig
 ) -> RenderJob:
@@ -138,7 +151,8 @@ def render_job(
     if not tracks:
         raise NoFaceError(f"{target}: no face found in any frame; choose a clip in which the person can be seen")
     (track,) = tracks[:1]
-    planned = {plan.frame_index: plan for plan in swapper.plan(track)}
+    change = _complexion_change(swapper, faces)
+    planned = {p.frame_index: dataclasses.replace(p, complexion_change=change) for p in swapper.plan(track)}
     enhancer = model / ENHANCER_FILE
     key = json.dumps(
         [

@@ -16,6 +16,9 @@ _LMS_FLOOR = 1e-4  # a third of the darkest sRGB level above black; keeps the lo
 
 _GAIN_MAX = 8.0  # three stops: beyond, there is noise rather than a face to be seen
 
+_LOW = 0.13
+"""Width of the low-pass of ``match_low_frequencies``, in units of the square root of the mask's area."""
+
 _ENCODED = np.arange(256) / 255.0
 _LINEAR_OF_BYTE = np.where(_ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 1.055) ** 2.4)
 
@@ -114,6 +117,15 @@ def smooth_difference(
     field = cv2.GaussianBlur(difference, (0, 0), sigma).reshape(*small_wh[::-1], -1) / near
     spread = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(spread, dtype=np.float32).reshape(image.shape)
+
+
+def match_low_frequencies(image: Image, reference: Image, mask: Mask) -> Image:
+    """``image`` with the reference's CIELAB low frequencies inside of ``mask``; beside it the change is carried on."""
+    area = float(mask.sum())
+    if area <= 0:
+        return image
+    lab = rgb_to_lab(image)
+    return lab_to_rgb(lab + smooth_difference(lab, rgb_to_lab(reference), mask, max(1.0, _LOW * area**0.5)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -24,12 +24,10 @@ from intracoder.ops.topology import (
 )
 from intracoder.records import Mask
 
-PARTS: Final = ("eyes", "brows", "lips", "mouth")
-"""Names of ``parts_mask``'s planes: eye openings, brows, lips with the mouth, the mouth's opening."""
-
 _SUBPIXEL_BITS: Final = 4
 _EDGE_SIGMAS: Final = 2.563  # a Gaussian edge rises from 10 % to 90 % over this many of its deviations
 _LEAST_FEATHER_PX: Final = 0.5
+_SURFACE_SCALE: Final = 0.95  # landmarks on the outline lie partly on what is behind
 _BORDER_FRACTION: Final = 0.03  # of the crop: alpha rises from 0 over this margin
 
 _CLOSED, _OPEN = 0.12, 0.25
@@ -113,6 +111,14 @@ def skin_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
     return soften(mask, size / 80)
 
 
+def surface_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
+    """The face's surface in a crop: all of the outline but the eyes."""
+    mask = hull_mask(points, size, size, scale=_SURFACE_SCALE)
+    for eye in EYES:
+        _fill(mask, cv2.convexHull(_scaled(_outline(points, eye), 1.3)).reshape(-1, 2), level=0.0)
+    return soften(mask, size / 80)
+
+
 def mouth_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
     """The mouth's opening in a crop with a soft edge; it fades as the mouth closes, and is empty where it is closed."""
     mask = np.zeros((size, size), dtype=np.float32)
@@ -122,20 +128,6 @@ def mouth_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
     if share > 0:
         _fill(mask, lips, level=share**2 * (3 - 2 * share))
     return soften(mask, _EDGE_SIGMAS * size / 200)
-
-
-def parts_mask(points: Float[np.ndarray, "p d"], size: int) -> Float32[np.ndarray, "4 size size"]:
-    """Planes of PARTS in a crop, 0..1 with smooth edges; outlines follow the landmarks, concave or not."""
-    planes = np.zeros((len(PARTS), size, size), dtype=np.float32)
-    groups: Iterable[tuple[int, Sequence[int]]] = (
-        *((0, eye) for eye in EYES),
-        *((1, brow) for brow in BROWS),
-        (2, LIPS),
-        (3, INNER_LIPS),
-    )
-    for plane, region in groups:
-        _fill(planes[plane], _outline(points, region))
-    return planes
 
 
 def combine_alpha(

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from intracoder.ops.topology import EYES, INNER_LIPS, IRISES, SURFACE_COUNT, canonical_points, face_mesh
 from intracoder.records import Image, Mask, Points
@@ -152,23 +152,43 @@ def surface_normals(points: Points, size: int) -> Float32[np.ndarray, "size size
     Returns:
         Beside the face its normals are carried on smoothly.
     """
+    carried = spread_over(points, point_normals(points).astype(np.float32), size)
+    length = np.linalg.norm(carried, axis=2, keepdims=True)
+    return np.asarray(np.where(length > 1e-6, carried / np.maximum(length, 1e-6), _TO_THE_VIEWER), dtype=np.float32)
+
+
+def point_normals(points: Float[np.ndarray, "p 3"]) -> Float64[np.ndarray, "468 3"]:
+    """Which way the surface faces at each of its points, unit vectors (x right, y down, z away from the viewer)."""
     surface = points[:SURFACE_COUNT].astype(np.float64)
     triangles = face_mesh().triangles
     a, b, c = (surface[triangles[:, k]] for k in range(3))
     across = np.cross(c - a, b - a)  # a triangle that faces the viewer has z < 0; its length weighs it by its area
-    at_points = np.zeros_like(surface)
+    normals = np.zeros_like(surface)
     for k in range(3):
-        np.add.at(at_points, triangles[:, k], across)
-    at_points /= np.linalg.norm(at_points, axis=1, keepdims=True) + 1e-9
+        np.add.at(normals, triangles[:, k], across)
+    return np.asarray(normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9))
+
+
+def spread_over(points: Points, values: Float32[np.ndarray, "468 c"], size: int) -> Float32[np.ndarray, "size size c"]:
+    """What each point of the surface holds, as a picture of the face; beside it carried on smoothly.
+
+    Args:
+        points: landmarks in the crop's pixels, depth included.
+        values: of each surface point.
+        size: side of the crop.
+
+    Source: normalised convolution, Knutsson & Westin, CVPR 1993.
+    """
     raster = _rasterize(points[:SURFACE_COUNT], size)
-    flat = np.zeros((size * size, 4), dtype=np.float32)
-    flat[raster.pixels, :3] = raster.interpolate(at_points.astype(np.float32))
-    flat[raster.pixels, 3] = 1
-    normals = flat.reshape(size, size, 4)
-    beside = [cv2.GaussianBlur(normals[..., :3], (0, 0), size * share) * weight for share, weight in _CARRIED_ON]
-    carried = np.where(normals[..., 3:] > 0, normals[..., :3], np.sum(beside, axis=0))
-    length = np.linalg.norm(carried, axis=2, keepdims=True)
-    return np.asarray(np.where(length > 1e-6, carried / np.maximum(length, 1e-6), _TO_THE_VIEWER), dtype=np.float32)
+    flat = np.zeros((size * size, values.shape[1] + 1), dtype=np.float32)
+    flat[raster.pixels, :-1] = raster.interpolate(values)
+    flat[raster.pixels, -1] = 1
+    picture = flat.reshape(size, size, -1)
+    around = np.zeros_like(picture)
+    for share, weight in _CARRIED_ON:
+        around += cv2.GaussianBlur(picture, (0, 0), size * share) * np.float32(weight)
+    beside = around[..., :-1] / np.maximum(around[..., -1:], np.float32(1e-12))
+    return np.where(picture[..., -1:] > 0, picture[..., :-1], beside)
 
 
 @functools.cache

@@ -15,8 +15,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from intracoder.config import RenderConfig
+from intracoder.ops.color import match_low_frequencies
+from intracoder.ops.complexion import with_complexion
 from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
-from intracoder.ops.mask import combine_alpha, hull_mask, mouth_mask, skin_mask
+from intracoder.ops.mask import combine_alpha, hull_mask, mouth_mask, skin_mask, surface_mask
 from intracoder.ops.mesh import mesh_warp
 from intracoder.ops.quality import match_sharpness
 from intracoder.ops.relight import LitFace, match_light
@@ -31,6 +33,8 @@ _GrownMask: TypeAlias = Float32[np.ndarray, "z z"]
 TEMPLATE = "wide"
 TARGET_SLACK = 1.02
 """The target's hull is let out a little more than the source's: two landmark readings never agree exactly."""
+SKIN_COLORS = ("skin", "learned")
+"""Colour matchings that compare skin with skin, and so have to know complexions."""
 SURROUNDINGS = 2.0
 """Side of the picture in which people and hands are looked for / side of the crop."""
 
@@ -114,7 +118,13 @@ class Compositor:
         )
         if self._config.relight:
             swapped = match_light(face, there, self._config.relight)
-        return self._parts.matcher.match(swapped, crop, face.skin, there.skin)
+        if planned.complexion_change is None or not self._config.complexion or self._config.color not in SKIN_COLORS:
+            return self._parts.matcher.match(swapped, crop, face.skin, there.skin)
+        # the target as if it had the swapped face's beard, lips and cheeks: what still differs then is light
+        wanted = with_complexion(crop, face.points, planned.complexion_change * self._config.complexion)
+        matched = self._parts.matcher.match(swapped, wanted, face.skin, there.skin)
+        both = np.minimum(*(surface_mask(one.points, len(crop)) for one in (face, there)))
+        return match_low_frequencies(matched, wanted, both)
 
     def _with_mouth(self, enhanced: Image, crop: Image, frame_to_crop: Affine, planned: PlannedFace) -> Image:
         """The target's own teeth and tongue between the swapped lips."""

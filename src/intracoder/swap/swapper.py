@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,19 @@ from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import DeviceName, Precision, choose_compute
 from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
+from intracoder.ops.complexion import measure_complexion
 from intracoder.ops.geometry import align_track, posed, transform_points, unposed
-from intracoder.records import AlignedFace, Blendshapes, Crops, FaceTrack, HeadFit, PlannedFace, Points, SwappedCrops
+from intracoder.records import (
+    AlignedFace,
+    Blendshapes,
+    Complexion,
+    Crops,
+    FaceTrack,
+    HeadFit,
+    PlannedFace,
+    Points,
+    SwappedCrops,
+)
 from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows, stretches
 
 TEMPLATE: Final = "wide"
@@ -95,6 +107,13 @@ class IntracoderSwapper:
     def source(self) -> str:
         """Name of the person who is drawn."""
         return self._likeness.frames.name
+
+    @functools.cached_property
+    def complexion(self) -> Complexion | None:
+        """Of the person who is drawn, from the model's stored frames; None for the plain net."""
+        if not self._net.config.plane_channels:
+            return None
+        return measure_complexion(self._likeness.frames.crops, self._likeness.frames.points)
 
     def plan(self, track: FaceTrack) -> tuple[PlannedFace, ...]:
         """Geometry of the swap for a whole target track, one entry per face of it.
