@@ -2,7 +2,16 @@ import cv2
 import numpy as np
 import pytest
 
-from intracoder.ops.quality import add_grain, exposure, match_sharpness, matching_blur, noise_level, sharpness, soften
+from intracoder.ops.quality import (
+    add_grain,
+    exposure,
+    match_sharpness,
+    matching_blur,
+    noise_level,
+    sharpen,
+    sharpness,
+    soften,
+)
 
 MASK = np.zeros((192, 192), np.float32)
 MASK[16:-16, 16:-16] = 1.0
@@ -80,10 +89,25 @@ def test_noise_in_the_reference_is_not_taken_for_sharpness():
     assert matching_blur(image, reference, MASK) == pytest.approx(2.0, rel=0.25)
 
 
-def test_never_sharpens_and_leaves_an_equal_picture_alone():
-    crisp, soft = portrait(0), soften(portrait(0), 2.0)
-    np.testing.assert_array_equal(match_sharpness(soft, crisp, MASK, 0), soft)
+def test_a_crisp_reference_sharpens_within_limits_and_an_equal_picture_stays():
+    crisp, soft = portrait(0), soften(portrait(0), 0.8)
+    matched = match_sharpness(soft, crisp, MASK, 0)
+    assert sharpness(soft, MASK) < 0.8 * sharpness(crisp, MASK)
+    assert sharpness(soft, MASK) * 1.15 < sharpness(matched, MASK) < 1.1 * sharpness(crisp, MASK)
+    very_soft = soften(crisp, 2.5)
+    np.testing.assert_array_equal(match_sharpness(very_soft, crisp, MASK, 0), sharpen(very_soft, 0.8 * (1 - 1 / 64)))
     np.testing.assert_array_equal(match_sharpness(crisp, crisp, MASK, 0), crisp)
+
+
+def test_sharpening_keeps_flat_parts_and_steepens_edges():
+    edge = np.full((128, 128, 3), 80, np.uint8)
+    edge[:, 64:] = 160
+    edge = soften(edge, 0.8)
+    done = sharpen(edge, 1.0).astype(int)
+    np.testing.assert_array_equal(done[:, :40], 80)
+    np.testing.assert_array_equal(done[:, 90:], 160)
+    assert np.abs(np.diff(done[64, :, 0])).max() > 1.2 * np.abs(np.diff(edge[64, :, 0].astype(int))).max()
+    np.testing.assert_array_equal(sharpen(edge, 0.0), edge)
 
 
 def test_grain_is_the_references_and_repeats_by_seed():

@@ -48,8 +48,8 @@ VALIDATION_FRAMES = 16
 GRADIENT_NORM = 1.0
 WARM_RATE = 0.2
 """Peak learning rate from base weights / from nothing."""
-WARM_LIGHT = 2.5
-"""Strength of the light changes from base weights: they take over light already, and shall not forget it."""
+WARM_REFERENCE_LIGHT = 0.5
+"""Strength of the reference's light changes from base weights, which know already how far it can be trusted."""
 LEARNED_SHARE = 0.5
 """Of the weights in use that the training has learned; the rest is the base's."""
 IMPROVEMENT = 0.998
@@ -153,7 +153,7 @@ class Trainer:
         net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.base = {name: value.clone() for name, value in net.state_dict().items()} if is_warm else None
         self.lr = config.lr * (WARM_RATE if is_warm else 1.0)
-        self.strengths = Augmentation(light=WARM_LIGHT, reference_light=WARM_LIGHT) if is_warm else Augmentation()
+        self.strengths = Augmentation(reference_light=WARM_REFERENCE_LIGHT) if is_warm else Augmentation()
         average = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
         optimizer = AdamW(net.parameters(), self.lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
         self.state = TrainingState(net=net, average=average, optimizer=optimizer, counters=Counters())
