@@ -125,8 +125,8 @@ def add_grain(image: Image, deviation: float, seed: int) -> Image:
 def match_sharpness(image: Image, reference: Image, mask: Mask, seed: int) -> Image:
     """``image`` brought to the sharpness, and up to the grain, that ``reference`` has inside the mask.
 
-    Sharpens within limits and never cleans. Give the frame's index as the seed: grain that moves from frame to frame as a
-    sensor's does, and repeats exactly from run to run.
+    Sharpens within limits and never cleans. Give the frame's index as the seed: grain that moves from frame to frame as
+    a sensor's does, and repeats exactly from run to run.
     """
     alike = soften(image, matching_blur(image, reference, mask))
     alike = sharpen(alike, matching_sharpening(alike, reference, mask))
