@@ -117,7 +117,7 @@ def test_bad_suite_files_are_one_clear_line(tmp_path: Path, text: str, says: str
 
 
 def test_unknown_suites_name_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="mini, published, synthetic, self, celeb-df, ffpp"):
+    with pytest.raises(ConfigError, match="mini, published, synthetic, self, occluded, celeb-df, ffpp"):
         find_suite("nonsense")
     with pytest.raises(ConfigError, match="--data"):
         find_suite("synthetic")

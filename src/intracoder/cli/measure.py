@@ -60,7 +60,9 @@ def evaluate(
 
 def bench(
     *,
-    suite: Annotated[str, Parameter(help="mini, published, synthetic, self, celeb-df, ffpp, or a TOML file.")] = "mini",
+    suite: Annotated[
+        str, Parameter(help="mini, published, synthetic, occluded, self, celeb-df, ffpp, or a TOML file.")
+    ] = "mini",
     data: Annotated[Path | None, Parameter(help="Folder of the suite's data.")] = None,
     out: Annotated[Path, Parameter(help="Folder of trials and report.")] = Path("datasets/bench"),
     pairs: Annotated[list[str] | None, Parameter(help="Some pairs by name; repeatable.")] = None,

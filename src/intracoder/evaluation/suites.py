@@ -14,7 +14,7 @@ from intracoder.config import read_toml
 from intracoder.errors import ConfigError, MediaError
 from intracoder.evaluation.readings import Clip
 
-PACKAGED: Final = ("mini", "published", "synthetic", "self")
+PACKAGED: Final = ("mini", "published", "synthetic", "self", "occluded")
 """Suites that ship with the package; all but ``mini`` need the folder of the synthetic data."""
 CONSENT_BASES: Final = ("self", "synthetic", "dataset-licence", "written-consent")
 """Those of a consent record."""
