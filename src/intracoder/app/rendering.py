@@ -126,14 +126,16 @@ def fitting_output(target: Path, output: Path) -> MediaInfo:
 
 
 def _complexion_change(swapper: IntracoderSwapper, target: FaceSet) -> Complexion | None:
-    """From the target's complexion to that of the person who is drawn."""
-    from intracoder.ops.complexion import complexion_change, measure_complexion
+    """From the target's complexion to that of the person who is drawn; None where either is unknown."""
+    from intracoder.ops.complexion import complexion_change, measure_complexion, spread_rows
 
-    own = swapper.complexion
-    if own is None or not target.kept():
+    own, kept = swapper.complexion, target.kept()
+    if own is None or not kept:
         return None
-    seen = target.person_frames()
-    return complexion_change(own, measure_complexion(seen.crops, seen.points))
+    # a long clip's crops are never in memory all at once
+    some = [kept[row] for row in spread_rows(len(kept))]
+    present = measure_complexion([target.crop(one) for one in some], [target.crop_points(one) for one in some])
+    return complexion_change(own, present)
 
 
 def render_job(

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from intracoder.ops.color import encoded, linear_light
 from intracoder.ops.mask import skin_mask
@@ -52,6 +52,11 @@ _SMOOTH: Final = 1 / 60
 """Deviation of the blur over a painted change, fraction of the crop's side: the mesh's triangles shall not show."""
 
 
+def spread_rows(count: int) -> Int64[np.ndarray, "m"]:
+    """Which of ``count`` frames are looked at: at most MOST_FRAMES, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(np.int64))
+
+
 def measure_complexion(
     crops: Crops | Sequence[Image], points: Sequence[Points] | Float32[np.ndarray, "n 478 3"]
 ) -> Complexion:
@@ -59,7 +64,7 @@ def measure_complexion(
 
     The more the head turns, the better; a single picture gives what no light explains.
     """
-    chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST_FRAMES)).round().astype(int))
+    chosen = spread_rows(len(points))
     normals = np.stack([point_normals(points[k]) for k in chosen])
     seen = np.log(np.stack([_read(crops[k], points[k]) for k in chosen]))
     open_to_view = np.clip(-normals[..., 2] - _GRAZING, 0.0, 1.0)
