@@ -9,7 +9,6 @@ Bars on 2 idle cores: S at 128 px with both planes 60 faces/s, plain at 64 px 12
 """
 
 import platform
-import resource
 import sys
 import tempfile
 import time
@@ -17,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from intracoder.config import TrainConfig
 from intracoder.faceset.person import PersonFrames
+from intracoder.nets.cost import net_cost, peak_memory_mib
 from intracoder.nets.device import choose_compute
 from intracoder.nets.intracoder import Intracoder, count_parameters, preset
 from intracoder.ops.geometry import posed
@@ -56,23 +55,11 @@ def person(name, seed):
     )
 
 
-def macs(config):
-    """Multiply-adds of one face through encoder, planes, trunk and one decoder."""
-    net = Intracoder(config).eval()
-    planes = (
-        torch.zeros(1, config.plane_channels, config.output_px, config.output_px) if config.plane_channels else None
-    )
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        net(torch.zeros(1, 3, config.encoder_px, config.encoder_px), (1, 0), planes)
-    return counter.get_total_flops() / 2
-
-
 def measure(label, config, people, steps, compute):
     net = Intracoder(config)
     print(
-        f"{label}: {count_parameters(net) / 1e6:.2f} M parameters (encoder {count_parameters(net.encoder) / 1e6:.2f}, "
-        f"a decoder {count_parameters(net.decoders[0]) / 1e6:.2f}), {macs(config) / 1e6:.0f} MMAC a face"
+        f"{label}: {net_cost(config).text()} (encoder {count_parameters(net.encoder) / 1e6:.2f} M, "
+        f"a decoder {count_parameters(net.decoders[0]) / 1e6:.2f} M)"
     )
     wall, cpu = time.perf_counter(), time.process_time()
     data = build_training_data(people, config, threads=compute.threads)
@@ -104,8 +91,7 @@ def main():
     people = [person("source", 0), person("target", 1)]
     measure("S, 128 px, geometry and reference", preset("S"), people, steps, compute)
     measure("plain, 64 px", preset("S", plain=True), people, steps, compute)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    print(f"peak memory {peak:.0f} MiB")
+    print(f"peak memory {peak_memory_mib(compute.device):.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ class TrainConfig:
     warm_start: bool = True
     """Start from the packaged base weights where they fit the network, which then only has to learn two faces."""
     batch: int = 8
-    """Faces of each person in a step."""
+    """Faces of each person in a step; under torchrun of all processes, in equal slices."""
     lr: float = 1e-3
     """Peak learning rate."""
     seed: int = 0

@@ -220,6 +220,7 @@ def test_the_card_says_why_its_people_may_be_used_and_what_it_is_for(model: Path
         "held_out = 0",
         "steps = 1",
         "train_loss = ",
+        "from_base = false",
         INTENDED_USE,
         *LIMITS,
         f"# consent {grant.record_sha256}: synthetic, for private, research; holds today",

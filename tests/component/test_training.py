@@ -11,6 +11,7 @@ from toy_actors import TINY, TINY_PLAIN, actor, both
 from intracoder.config import TrainConfig
 from intracoder.errors import TrainingError, WeightsError
 from intracoder.media.reader import read_image
+from intracoder.nets.cost import net_cost
 from intracoder.nets.device import choose_compute
 from intracoder.nets.generate import generate_faces
 from intracoder.nets.losses import LossTerm
@@ -128,6 +129,32 @@ def test_an_interrupted_run_saves_says_how_to_go_on_and_resumes_bit_for_bit(tmp_
     once, twice = weights(straight), weights(stopped)
     assert all(torch.equal(once[name], twice[name]) for name in once)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_card_and_the_first_line_say_what_it_costs(tmp_path):
+    told = []
+    train_intracoder(both(), tmp_path, config(steps=1), net_config=TINY, progress=lambda *t: told.append(t))
+    facts, cost = read_card(tmp_path).training, net_cost(TINY)
+    assert (facts.parameters, facts.macs_per_face) == (cost.parameters, cost.macs_per_face)
+    assert facts.peak_memory_mib is None or 50 < facts.peak_memory_mib < 100_000
+    first = next(k for k, (stage, *_) in enumerate(told) if stage == "train")
+    assert told[first - 1][3] == f"32 px: {cost.text()}, from nothing; cpu, 32-true, 1 threads, processes: 1"
+    # a card from before this was said
+    card = tmp_path / "model.toml"
+    new = ("from_base", "parameters", "macs_per_face", "peak_memory_mib")
+    card.write_text("".join(line for line in card.read_text().splitlines(keepends=True) if not line.startswith(new)))
+    old = read_card(tmp_path).training
+    assert (old.from_base, old.parameters, old.macs_per_face, old.peak_memory_mib) == (False, None, None, None)
+
+
+def test_the_card_says_whether_base_weights_were_the_start_also_after_going_on(tmp_path, monkeypatch):
+    train_intracoder(both(), tmp_path / "new", config(steps=1), net_config=TINY)
+    assert not read_card(tmp_path / "new").training.from_base
+    monkeypatch.setattr(loop, "warm_start", lambda net: True)
+    train_intracoder(both(), tmp_path / "warm", config(steps=1), net_config=TINY)
+    assert read_card(tmp_path / "warm").training.from_base
+    train_intracoder(both(), tmp_path / "warm", config(steps=2, warm_start=False), net_config=TINY)
+    assert read_card(tmp_path / "warm").training.from_base
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from intracoder.nets.intracoder import Generated
-from intracoder.nets.losses import LossWeights, charbonnier, gradient_loss, intracoder_losses, ssim_loss
+from intracoder.nets.losses import LossWeights, charbonnier, gradient_loss, intracoder_losses, of_slice, ssim_loss
 
 
 def flat(value, channels=3, size=32):
@@ -70,3 +70,25 @@ def test_every_term_pulls_towards_the_expected_picture():
     after = intracoder_losses(Generated(rgb - 20 * rgb.grad, alpha - 20 * alpha.grad), expected, mask, mask)
     for name, term in before.items():
         assert float(after[name].raw.detach()) < float(term.raw.detach()), name
+
+
+def test_the_mean_over_slices_is_the_whole_batchs_loss():
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(channels):
+        return torch.rand(4, channels, 32, 32, generator=generator)
+
+    expected, mask, made = drawn(3), drawn(1), Generated(drawn(3), drawn(1))
+    expected[2:] += 0.3 * (made.rgb[2:] - expected[2:])
+    weight = drawn(1) * torch.tensor([0.2, 3.0, 1.0, 5.0])[:, None, None, None]
+    whole = intracoder_losses(made, expected, mask, weight)
+    slices = []
+    for rows in (slice(0, 2), slice(2, 4)):
+        own = intracoder_losses(Generated(*(m[rows] for m in made)), expected[rows], mask[rows], weight[rows])
+        slices.append(of_slice(own, weight[rows], weight))
+    for name, term in whole.items():
+        assert float(sum(s[name].raw for s in slices)) / 2 == pytest.approx(float(term.raw), rel=1e-5)
+        assert all(s[name].weight == term.weight for s in slices)
+    # without the shares it would be another loss
+    plain = [charbonnier((made.rgb - expected)[rows], weight[rows]) for rows in (slice(0, 2), slice(2, 4))]
+    assert abs(float(sum(plain)) / 2 - float(whole["color"].raw)) > 1e-3

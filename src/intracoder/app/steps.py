@@ -90,6 +90,8 @@ def train(
 ) -> None:
     """Trains intracoder and colour and resolution network; goes on where a stopped training ended.
 
+    Takes torchrun: the intracoder is then trained by all processes.
+
     Args:
         source_set: Face set of the person whose face is to appear.
         target_sets: Face sets of the people whose heads it will be put on.
@@ -108,6 +110,7 @@ def train(
     from intracoder.faceset.store import FaceSet
     from intracoder.provenance.working import WorkingMark
     from intracoder.training.loop import train_intracoder
+    from intracoder.training.parallel import World
 
     if not grants:
         raise ConsentError("training: expected consent for the source, got none")
@@ -126,7 +129,8 @@ def train(
         mark_preview=WorkingMark(f"preview of {model.name}").mark_frame,
         progress=progress,
     )
-    train_second(model, config, progress=progress)
+    if World.from_environment().is_first:  # the second network is small: one process is enough
+        train_second(model, config, progress=progress)
 
 
 def _check_one_person(source: FaceSet) -> None:

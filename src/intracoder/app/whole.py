@@ -29,11 +29,14 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
     """From footage to a published file; a stopped run goes on where it was when called again with the same project.
 
     Raises:
+        ConfigError: Started in several processes.
         IntracoderError: One line that says what to do; nothing half-written is left at the output.
     """
     from intracoder.media.writer import check_output
     from intracoder.provenance.guard import ContentGuard
+    from intracoder.training.parallel import require_alone
 
+    require_alone("swap")
     config, project = request.config, request.project_folder()
     seconds: dict[str, float] = {}
     grants = source_grants(request.sources, use=request.use, consent=request.consent)

@@ -42,13 +42,16 @@ def pretrain(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Trains the base weights that every training starts from, on what: synth --suite pretrain."""
+    """Trains the base weights that every training starts from, on what: synth --suite pretrain. Takes torchrun."""
+    from intracoder.training.parallel import World
+
     flags = training_flags(minutes=minutes, steps=steps, plain=False)
     with logged(None), progress_on(quiet=quiet) as progress:
         path = app.pretrain(
             performances, out, portraits=portraits or (), config=resolved(config, set_, flags), progress=progress
         )
-    say({"weights": str(path)}, f"base weights: {path}", as_json=as_json)
+    if World.from_environment().is_first:
+        say({"weights": str(path)}, f"base weights: {path}", as_json=as_json)
 
 
 def add_to(parent: App) -> None:

@@ -165,7 +165,9 @@ def train(
     settings: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Trains a model on face sets."""
+    """Trains a model on face sets. Takes torchrun, which trains on several devices at once."""
+    from intracoder.training.parallel import World
+
     flags = training_flags(minutes=minutes, steps=steps, plain=plain)
     grants = app.source_grants(source, use=use, consent=consent)
     with logged(model / "train.log"), progress_on(quiet=quiet) as progress:
@@ -178,7 +180,8 @@ def train(
             grants=grants,
             progress=progress,
         )
-    say({}, f"{model}: trained; look at {model / 'preview.png'}", as_json=False)
+    if World.from_environment().is_first:
+        say({}, f"{model}: trained; look at {model / 'preview.png'}", as_json=False)
 
 
 def render(

@@ -74,6 +74,21 @@ def intracoder_losses(
     return terms
 
 
+def of_slice(terms: LossTerms, weight: Float[Tensor, "k 1 s s"], whole: Float[Tensor, "b 1 s s"]) -> LossTerms:
+    """Terms of one of several equal slices of a batch, such that their mean over the slices is the batch's term.
+
+    A mean weighted by ``weight`` counts for as much as its slice's weights do in the ``whole`` batch's; a plain mean
+    over rows is left as it is.
+    """
+    r = SSIM_RADIUS_PX
+    everywhere = weight.mean() / whole.mean()
+    inside = weight[..., r:-r, r:-r].mean() / whole[..., r:-r, r:-r].mean()
+    shares = {"color": everywhere, "gradient": everywhere, "ssim": inside}
+    return LossTerms(
+        (name, term._replace(raw=term.raw * shares[name]) if name in shares else term) for name, term in terms.items()
+    )
+
+
 def charbonnier(difference: Float[Tensor, "b c h w"], weight: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
     """Weighted mean of sqrt(d^2 + 1e-6), an L1 that is smooth at 0. Source: Charbonnier et al., ICIP 1994."""
     distance = (difference.square() + 1e-6).sqrt().mean(1, keepdim=True)

@@ -88,6 +88,14 @@ class TrainingFacts:
     """Running mean of the weighted sum at the end."""
     validation_loss: float | None = None
     """The same on held-out frames without augmentation; None where none were held out."""
+    from_base: bool = False
+    """Started from the packaged base weights; cards written before this was said read as not."""
+    parameters: int | None = None
+    """Trained numbers of the network, all decoders counted."""
+    macs_per_face: int | None = None
+    """Multiply-adds of one face through encoder and one decoder, forward."""
+    peak_memory_mib: float | None = None
+    """Most memory in the last sitting, MiB: of tensors on a GPU, else of the (first) process; None on Windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ state.safetensors       raw weights, optimiser and counters
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,16 @@ from torch.optim import AdamW
 
 from intracoder.errors import TrainingError
 from intracoder.media.atomic import atomic_path, sweep_leftovers
-from intracoder.nets.intracoder import Intracoder
-from intracoder.nets.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, card_to_toml, weights_layout
+from intracoder.nets.intracoder import Intracoder, IntracoderConfig
+from intracoder.nets.model_card import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    ConsentCard,
+    ModelCard,
+    card_to_toml,
+    read_card,
+    weights_layout,
+)
 from intracoder.nets.tensor_file import Layout, read_tensors
 
 STATE_FILE = "state.safetensors"
@@ -89,6 +97,24 @@ def save_state(folder: Path, state: TrainingState) -> None:
 def has_state(folder: Path) -> bool:
     """Whether a training can go on in this folder."""
     return (folder / STATE_FILE).is_file()
+
+
+def check_same(folder: Path, net_config: IntracoderConfig, names: Sequence[str]) -> ModelCard:
+    """The card of the folder's model; TrainingError unless it has these layers and people."""
+    card = read_card(folder)
+    found = [person.name for person in card.people]
+    if card.net != net_config or found != list(names):
+        raise TrainingError(
+            f"{folder}: holds a training of {', '.join(found)} at {card.net.output_px} px, expected one of "
+            f"{', '.join(names)} at {net_config.output_px} px; choose another folder or remove this one"
+        )
+    return card
+
+
+def with_earlier(earlier: Sequence[ConsentCard], new: Sequence[ConsentCard]) -> tuple[ConsentCard, ...]:
+    """All records, each once: what a model learned from footage withdrawn later can't be shed by training on."""
+    known = {consent.record_sha256 for consent in earlier}
+    return (*earlier, *(consent for consent in new if consent.record_sha256 not in known))
 
 
 def load_state(folder: Path, state: TrainingState) -> None:

@@ -7,11 +7,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch.optim import AdamW
 
 import intracoder
@@ -20,16 +19,27 @@ from intracoder.errors import TrainingError
 from intracoder.faceset.likeness_file import save_likenesses
 from intracoder.faceset.person import PersonFrames
 from intracoder.nets.base import warm_start
-from intracoder.nets.device import Compute, choose_compute, step_generator
+from intracoder.nets.cost import net_cost, peak_memory_mib
+from intracoder.nets.device import Compute, step_generator
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
-from intracoder.nets.losses import LossWeights, intracoder_losses
+from intracoder.nets.losses import intracoder_losses, of_slice
 from intracoder.nets.model_card import ConsentCard, ModelCard, PersonCard, TrainingFacts, read_card
 from intracoder.protocols import Progress, silent
 from intracoder.records import Image
-from intracoder.training.augment import Augmentation, augmented, centered
-from intracoder.training.checkpoint import Counters, TrainingState, has_state, load_state, save_model, save_state
+from intracoder.training.augment import Augmentation, augmented
+from intracoder.training.checkpoint import (
+    Counters,
+    TrainingState,
+    check_same,
+    has_state,
+    load_state,
+    save_model,
+    save_state,
+    with_earlier,
+)
 from intracoder.training.dataset import TrainingData, build_training_data
 from intracoder.training.interrupts import interrupts
+from intracoder.training.parallel import World
 from intracoder.training.preview import write_preview
 from intracoder.training.schedule import (
     average_decay,
@@ -37,14 +47,15 @@ from intracoder.training.schedule import (
     finishing_share,
     has_stalled,
     rate_factor,
+    step_weights,
     triplet_share,
     warp_strength,
 )
+from intracoder.training.validation import validation_loss
 
 CHECK_STEPS = 20
 """Steps between looks at the loss: for the display, and for numbers that are none."""
 SAVE_S = 120.0
-VALIDATION_FRAMES = 16
 GRADIENT_NORM = 1.0
 WARM_RATE = 0.2
 """Peak learning rate from base weights / from nothing."""
@@ -93,6 +104,9 @@ def train_intracoder(
 ) -> TrainingResult:
     """Trains until the budget is spent, going on from what ``folder`` already holds.
 
+    Started by torchrun, each process trains on its slice of the batches (``training.parallel``); all of them must see
+    the same ``folder``.
+
     Args:
         people: Face sets; the first is the source.
         folder: Of the model; made where it is missing. A preview is rewritten in it.
@@ -105,20 +119,22 @@ def train_intracoder(
     Raises:
         TrainingInterruptedError: On Ctrl-C, after everything was saved.
         TrainingError: The folder holds another training, or the loss was lost twice.
+        ConfigError: The device isn't there, or the batch can't be cut into equal slices.
     """
-    compute = choose_compute(config.device, config.precision, config.threads)
+    world = World.from_environment()
+    compute = world.compute(config)
     net_config = net_config or network_for(config, len(people), compute)
     folder.mkdir(parents=True, exist_ok=True)
     names = [person.name for person in people]
     if has_state(folder):
-        consents = _with_earlier(_check_same(folder, net_config, names).consents, consents)
-    data = build_training_data(people, net_config, threads=compute.threads, progress=progress)
+        consents = with_earlier(check_same(folder, net_config, names).consents, consents)
+    data = build_training_data(people, net_config, threads=compute.threads, progress=world.heard(progress))
     trainer = Trainer(
         data, folder, config, net_config, compute, progress, consents=tuple(consents), mark_preview=mark_preview
     )
     if has_state(folder):
         trainer.resume()
-    else:
+    elif world.is_first:
         save_likenesses(folder, [person.likeness for person in data.people], data.basis)
     return trainer.run()
 
@@ -138,28 +154,32 @@ class Trainer:
         consents: tuple[ConsentCard, ...],
         mark_preview: Callable[[Image], Image],
     ) -> None:
+        self.world = World.from_environment()
         self.data = data.to(compute.device)
         self.consents = consents
         self.mark_preview = mark_preview
         self.folder = folder
         self.config = config
         self.compute = compute
-        self.progress = progress
+        self.progress = self.world.heard(progress)
         self.budget = budget_of(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             net = Intracoder(net_config)
         is_warm = config.warm_start and warm_start(net)
         net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.from_base = is_warm
         self.base = {name: value.clone() for name, value in net.state_dict().items()} if is_warm else None
         self.lr = config.lr * (WARM_RATE if is_warm else 1.0)
         self.strengths = Augmentation(reference_light=WARM_REFERENCE_LIGHT) if is_warm else Augmentation()
         average = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
         optimizer = AdamW(net.parameters(), self.lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
         self.state = TrainingState(net=net, average=average, optimizer=optimizer, counters=Counters())
-        self.fabric = _quiet_fabric(compute)
+        self.fabric = self.world.fabric(compute)
         self.wrapped, self.wrapped_optimizer = self.fabric.setup(net, optimizer)
-        self.shares = (config.batch,) * len(data.people)
+        self.shares = (config.batch // self.world.size,) * len(data.people)
+        self.cost = net_cost(net_config)
+        self.peak_mib: float | None = None
         self.running = torch.zeros((), device=compute.device)
         self.good = copy.deepcopy(average.state_dict())
         self.validation_loss: float | None = None
@@ -167,35 +187,37 @@ class Trainer:
     def resume(self) -> None:
         """Goes on from what the folder holds."""
         load_state(self.folder, self.state)
+        self.from_base |= read_card(self.folder).training.from_base
         self.remember()
         self.budget = budget_of(self.config, self.state.counters.budget_share)
 
     def run(self) -> TrainingResult:
         """Steps until the budget is spent; saves; raises TrainingInterruptedError when asked to stop."""
-        counters = self.state.counters
+        counters, world = self.state.counters, self.world
         self.running.fill_(counters.train_loss)
         sitting = time.monotonic() - counters.elapsed_s
         next_preview, next_save = counters.elapsed_s, counters.elapsed_s + SAVE_S
+        self.introduce()
         with interrupts() as interrupted:
-            while self.budget.progress(counters.step, counters.elapsed_s) < 1 and not interrupted.is_set():
+            while self.budget.progress(counters.step, counters.elapsed_s) < 1 and not world.any(interrupted.is_set()):
                 started = time.monotonic()
                 self.step()
                 counters.stepping_s += time.monotonic() - started
                 if counters.step % CHECK_STEPS == 0:
                     self.check()
-                counters.elapsed_s = time.monotonic() - sitting
+                counters.elapsed_s = world.highest(time.monotonic() - sitting)
                 self.report()
                 if counters.elapsed_s >= next_preview:
                     self.show()
                     self.judge()
-                    next_preview = time.monotonic() - sitting + self.config.preview_s
+                    next_preview = world.highest(time.monotonic() - sitting) + self.config.preview_s
                 if counters.elapsed_s >= next_save:
                     self.save()
                     next_save = time.monotonic() - sitting + SAVE_S
         self.check()
         self.show()
         card = self.save()
-        if interrupted.is_set():
+        if world.any(interrupted.is_set()):  # here the others wait until the first has saved
             raise TrainingInterruptedError(
                 f"{self.folder}: training stopped after {counters.step} steps and saved; "
                 "give the same command again to go on"
@@ -208,7 +230,7 @@ class Trainer:
         done = self.budget.progress(counters.step, counters.elapsed_s)
         generator = step_generator(self.config.seed, counters.step)
         samples = self.data.draw(self.config.batch, generator, triplet_share=self.triplet_share(done))
-        batch = augmented(
+        whole = augmented(
             samples,
             generator,
             encoder_px=net.encoder_px,
@@ -216,11 +238,12 @@ class Trainer:
             warp=warp_strength(done),
             strengths=self.strengths,
         )
+        batch = self.world.own_rows(whole, len(self.shares))
         for group in state.optimizer.param_groups:
             group["lr"] = self.lr * rate_factor(counters.step, done) * counters.rate_scale
         predicted = self.wrapped(batch.inputs, self.shares, batch.planes)
         terms = intracoder_losses(predicted, batch.expected, batch.mask, batch.weight, step_weights(counters.step))
-        loss = terms.total()
+        loss = (terms if batch is whole else of_slice(terms, batch.weight, whole.weight)).total()
         self.fabric.backward(loss)
         self.fabric.clip_gradients(
             self.wrapped, self.wrapped_optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False
@@ -258,7 +281,8 @@ class Trainer:
     def check(self) -> None:
         """Reads the running loss; sets the training back, once, where it is not a number."""
         counters = self.state.counters
-        found = float(self.running)
+        self.peak_mib = peak_memory_mib(self.compute.device)
+        found = self.world.mean(float(self.running))
         if math.isfinite(found):
             counters.train_loss = found
             self.remember()
@@ -269,7 +293,8 @@ class Trainer:
                 f"train again with a lower rate than {self.config.lr * counters.rate_scale:g}"
             )
         counters.rate_scale /= 2
-        log.warning("loss is not a number at step %d: back to the last good weights, rate halved", counters.step)
+        level = self.world.level(logging.WARNING)
+        log.log(level, "loss is not a number at step %d: back to the last good weights, rate halved", counters.step)
         self.state.net.load_state_dict(self.good)
         self.state.average.load_state_dict(self.good)
         for moments in self.state.optimizer.state.values():
@@ -282,12 +307,24 @@ class Trainer:
         for name, value in self.state.average.state_dict().items():
             self.good[name].copy_(value)
 
+    def introduce(self) -> None:
+        """Says what is about to be trained, and what it costs."""
+        compute, start = self.compute, "base weights" if self.from_base else "nothing"
+        line = (
+            f"{self.state.net.config.output_px} px: {self.cost.text()}, from {start}; "
+            f"{compute.device}, {compute.precision}, {compute.threads} threads, processes: {self.world.size}"
+        )
+        log.log(self.world.level(logging.INFO), line)
+        self.progress("prepare", 1.0, 1.0, line)
+
     def report(self) -> None:
-        """Tells progress: rate, losses, time left."""
+        """Tells progress: rate, losses, memory, time left."""
         counters = self.state.counters
         left = self.budget.left_s(counters.step, counters.elapsed_s)
         held = "" if self.validation_loss is None else f", held-out {self.validation_loss:.4f}"
         note = f"{self.faces_per_s():.0f} faces/s, loss {counters.train_loss:.4f}{held}"
+        if self.peak_mib is not None:
+            note += f", {self.peak_mib:.0f} MiB"
         if left is not None:
             note += f", {left:.0f} s left"
         if self.budget.steps is not None:
@@ -296,11 +333,16 @@ class Trainer:
             self.progress("train", counters.elapsed_s, self.budget.seconds, note)
 
     def show(self) -> None:
-        """Held-out loss and a new preview."""
+        """Held-out loss and a new preview, both by the first process; the others take its word for the loss."""
+        self.validation_loss = self.fabric.broadcast(self.look() if self.world.is_first else None)
+
+    def look(self) -> float | None:
+        """Writes the preview; returns the held-out loss, None where nothing is held out."""
         net = self.in_use()
-        self.validation_loss = validation_loss(net, self.data, self.compute)
+        loss = validation_loss(net, self.data, self.compute)
         likenesses = [person.likeness for person in self.data.people]
         write_preview(net, likenesses, self.compute, self.folder / PREVIEW_FILE, self.mark_preview)
+        return loss
 
     def judge(self) -> None:
         """Finishes early where the held-out loss has stood still, and says so. A budget in steps is always used up."""
@@ -315,7 +357,8 @@ class Trainer:
             has_risen = loss > OVERFIT * counters.best_loss
             counters.budget_share = share
             self.budget = budget_of(self.config, share)
-            log.warning(
+            log.log(
+                self.world.level(logging.WARNING),
                 "held-out loss %s at %.4f, best %.4f at %.0f s: finishing in %.0f s; more time would not help",
                 "rises (it learns these pictures by heart)" if has_risen else "stands still",
                 loss,
@@ -325,7 +368,7 @@ class Trainer:
             )
 
     def save(self) -> ModelCard:
-        """Weights, card and state."""
+        """Weights, card and state, written by the first process."""
         counters = self.state.counters
         facts = TrainingFacts(
             package_version=intracoder.__version__,
@@ -339,60 +382,22 @@ class Trainer:
             faces_per_s=round(self.faces_per_s(), 1),
             train_loss=counters.train_loss,
             validation_loss=self.validation_loss,
+            from_base=self.from_base,
+            parameters=self.cost.parameters,
+            macs_per_face=self.cost.macs_per_face,
+            peak_memory_mib=None if self.peak_mib is None else round(self.peak_mib, 1),
         )
         people = tuple(
             PersonCard(name=p.likeness.frames.name, frames=len(p) - len(p.held_out), held_out=len(p.held_out))
             for p in self.data.people
         )
         card = ModelCard(net=self.state.net.config, training=facts, people=people, consents=self.consents)
-        save_model(self.folder, card, self.in_use())
-        save_state(self.folder, self.state)
+        if self.world.is_first:
+            save_model(self.folder, card, self.in_use())
+            save_state(self.folder, self.state)
         return card
 
     def faces_per_s(self) -> float:
         """Faces of all people through a full step, per second of stepping."""
         counters = self.state.counters
-        return counters.step * sum(self.shares) / counters.stepping_s if counters.stepping_s else 0.0
-
-
-def step_weights(step: int) -> LossWeights:
-    """SSIM costs as much as all other terms, so it is taken at every second step with double weight."""
-    weights = LossWeights()
-    return replace(weights, ssim=2 * weights.ssim if step % 2 == 0 else 0.0)
-
-
-@torch.inference_mode()
-def validation_loss(net: Intracoder, data: TrainingData, compute: Compute) -> float | None:
-    """Weighted sum on held-out frames, unchanged, with their nearest reference; None where there are none."""
-    held = data.held_out(VALIDATION_FRAMES)
-    if held is None:
-        return None
-    samples, shares = held
-    batch = centered(samples, encoder_px=net.config.encoder_px, output_px=net.config.output_px)
-    with compute.autocast():
-        predicted = net(batch.inputs, shares, batch.planes)
-    return float(intracoder_losses(predicted, batch.expected, batch.mask, batch.weight).total())
-
-
-def _with_earlier(earlier: Sequence[ConsentCard], new: Sequence[ConsentCard]) -> tuple[ConsentCard, ...]:
-    """All records, each once: what a model learned from footage withdrawn later can't be shed by training on."""
-    known = {consent.record_sha256 for consent in earlier}
-    return (*earlier, *(consent for consent in new if consent.record_sha256 not in known))
-
-
-def _check_same(folder: Path, net_config: IntracoderConfig, names: Sequence[str]) -> ModelCard:
-    """The card of the folder's model; TrainingError unless it has these layers and people."""
-    card = read_card(folder)
-    found = [person.name for person in card.people]
-    if card.net != net_config or found != list(names):
-        raise TrainingError(
-            f"{folder}: holds a training of {', '.join(found)} at {card.net.output_px} px, expected one of "
-            f"{', '.join(names)} at {net_config.output_px} px; choose another folder or remove this one"
-        )
-    return card
-
-
-def _quiet_fabric(compute: Compute) -> Fabric:
-    """Fabric on one device, without its lines about itself."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    return Fabric(accelerator=compute.device.type, devices=1, precision=compute.precision)
+        return counters.step * sum(self.shares) * self.world.size / counters.stepping_s if counters.stepping_s else 0.0

@@ -25,7 +25,6 @@ from intracoder.faceset.reference import PartRows, compose_reference, part_dista
 from intracoder.media.atomic import atomic_path
 from intracoder.media.stills import write_image
 from intracoder.nets.base import base_config, pack_base
-from intracoder.nets.device import choose_compute
 from intracoder.nets.intracoder import IntracoderConfig
 from intracoder.ops.expression import fit_shape_basis
 from intracoder.ops.mesh import fit_square
@@ -41,9 +40,11 @@ from intracoder.training.dataset import (
     frame_layers,
     stored_px,
 )
-from intracoder.training.loop import PREVIEW_FILE, Trainer, validation_loss
+from intracoder.training.loop import PREVIEW_FILE, Trainer
+from intracoder.training.parallel import World
 from intracoder.training.performances import Ensemble
 from intracoder.training.preview import COMMENT
+from intracoder.training.validation import validation_loss
 
 HELD_OUT_PEOPLE = 3
 """People whose frames are never learned from."""
@@ -66,6 +67,8 @@ def pretrain(
 ) -> Path:
     """Trains until the budget is spent, going on from what ``folder`` holds; returns the file of base weights.
 
+    Takes torchrun, as ``train_intracoder`` does.
+
     Args:
         cast: Everybody's frames.
         folder: Of the training; made where it is missing. A preview is rewritten in it.
@@ -76,18 +79,21 @@ def pretrain(
     Raises:
         TrainingInterruptedError: On Ctrl-C, after everything was saved.
         TrainingError: Fewer than two people, or the loss was lost twice.
+        ConfigError: The device isn't there, or the batch can't be cut into equal slices.
     """
-    compute = choose_compute(config.device, config.precision, config.threads)
+    world = World.from_environment()
+    compute = world.compute(config)
     net_config = base_config()
     folder.mkdir(parents=True, exist_ok=True)
-    data = build_pretraining_data(cast, net_config, threads=compute.threads, progress=progress)
+    data = build_pretraining_data(cast, net_config, threads=compute.threads, progress=world.heard(progress))
     trainer = Pretrainer(data, folder, config, net_config, compute, progress, consents=(), mark_preview=mark_preview)
     if has_state(folder):
         trainer.resume()
     trainer.run()
     path = folder / BASE_FILE
-    with atomic_path(path) as beside:
-        beside.write_bytes(pack_base(trainer.state.average))
+    if world.is_first:
+        with atomic_path(path) as beside:
+            beside.write_bytes(pack_base(trainer.state.average))
     return path
 
 
@@ -99,9 +105,9 @@ class Pretrainer(Trainer):
         del done
         return PAIRED_SHARE
 
-    def show(self) -> None:
+    def look(self) -> float | None:
         """Held-out loss, and rows of input, reference, drawn and expected faces of people who were held out."""
-        self.validation_loss = validation_loss(self.state.average, self.data, self.compute)
+        loss = validation_loss(self.state.average, self.data, self.compute)
         (anybody,) = self.data.people
         net = self.state.average.config
         rows = anybody.held_out[torch.linspace(0, len(anybody.held_out) - 1, SHOWN).round().long()]
@@ -114,7 +120,8 @@ class Pretrainer(Trainer):
         picture = self.mark_preview(np.concatenate([_strip(s) for s in strips]))
         write_image(self.folder / PREVIEW_FILE, picture, comment=COMMENT)
         counters: Counters = self.state.counters
-        log.info("step %d: loss %.4f, held out %.4f", counters.step, counters.train_loss, self.validation_loss or 0.0)
+        log.info("step %d: loss %.4f, held out %.4f", counters.step, counters.train_loss, loss or 0.0)
+        return loss
 
 
 def _strip(images: Tensor) -> UInt8[np.ndarray, "h w 3"]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from intracoder.config import TrainConfig
+from intracoder.nets.losses import LossWeights
 
 WARM_UP_STEPS = 100
 FLAT_UNTIL = 0.45
@@ -78,3 +79,9 @@ def triplet_share(progress: float) -> float:
 def average_decay(step: int) -> float:
     """Of the exponential moving average of the weights, applied at every second step."""
     return min(0.995, (1 + step / 2) / (10 + step / 2))
+
+
+def step_weights(step: int) -> LossWeights:
+    """SSIM costs as much as all other terms, so it is taken at every second step with double weight."""
+    weights = LossWeights()
+    return replace(weights, ssim=2 * weights.ssim if step % 2 == 0 else 0.0)
