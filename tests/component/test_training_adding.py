@@ -131,7 +131,7 @@ def test_the_card_tells_of_everybody(model, grown):
 
 def test_a_start_from_base_weights_and_one_from_the_mean(model):
     net, _ = read_model(model, choose_compute("cpu", "32-true", 1))
-    start, known = newcomer(net, config()), net.state_dict()
+    start, known = newcomer(net, config(steps=1)), net.state_dict()
     assert not start.is_warm
     for name, parameter in start.net.named_parameters():
         is_own = name.startswith("decoders.") or "_film." in name
@@ -144,12 +144,12 @@ def test_a_start_from_base_weights_and_one_from_the_mean(model):
     torch.testing.assert_close(start.net.trunk.coarse_film.offset.detach(), film)
 
     large = Intracoder(preset("S"))
-    base, start = read_base(), newcomer(large, config())
+    base, start = read_base(), newcomer(large, config(steps=1))
     assert start.is_warm
     assert torch.equal(start.net.decoders[0].last.weight.detach(), base["decoders.0.last.weight"])
     assert torch.equal(start.net.trunk.fine_film.scale.detach(), base["trunk.fine_film.scale"])
     assert torch.equal(start.net.encoder.squeeze.weight.detach(), large.encoder.squeeze.weight.detach())
-    assert not newcomer(large, config(warm_start=False)).is_warm
+    assert not newcomer(large, config(steps=1, warm_start=False)).is_warm
 
 
 def test_people_are_added_one_after_another(grown, tmp_path):
