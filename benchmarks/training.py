@@ -19,6 +19,7 @@ import torch
 
 from intracoder.config import TrainConfig
 from intracoder.faceset.person import PersonFrames
+from intracoder.nets.base import new_start
 from intracoder.nets.cost import net_cost, peak_memory_mib
 from intracoder.nets.device import choose_compute
 from intracoder.nets.intracoder import Intracoder, count_parameters, preset
@@ -66,8 +67,9 @@ def measure(label, config, people, steps, compute):
     print(f"  preparation {time.perf_counter() - wall:.1f} s wall, {time.process_time() - cpu:.1f} s CPU")
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainConfig(minutes=None, steps=10_000, batch=BATCH)
+        start = new_start(config, seed=settings.seed, warm=settings.warm_start)
         trainer = Trainer(
-            data, Path(folder), settings, config, compute, silent, consents=(), mark_preview=lambda image: image
+            data, Path(folder), settings, start, compute, silent, consents=(), mark_preview=lambda image: image
         )
         for _ in range(5):
             trainer.step()

@@ -150,7 +150,7 @@ def test_the_card_and_the_first_line_say_what_it_costs(tmp_path):
 def test_the_card_says_whether_base_weights_were_the_start_also_after_going_on(tmp_path, monkeypatch):
     train_intracoder(both(), tmp_path / "new", config(steps=1), net_config=TINY)
     assert not read_card(tmp_path / "new").training.from_base
-    monkeypatch.setattr(loop, "warm_start", lambda net: True)
+    monkeypatch.setattr("intracoder.nets.base.warm_start", lambda net: True)
     train_intracoder(both(), tmp_path / "warm", config(steps=1), net_config=TINY)
     assert read_card(tmp_path / "warm").training.from_base
     train_intracoder(both(), tmp_path / "warm", config(steps=2, warm_start=False), net_config=TINY)

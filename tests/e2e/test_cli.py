@@ -235,6 +235,32 @@ def test_steps_by_themselves_show_their_consent_and_end_with_its_withdrawal(plac
     assert not (own.folder / "e.png").exists()
 
 
+def test_a_person_is_added_to_a_model_and_rendered_by_name(place, swapped, tmp_path):
+    del swapped
+    project, eves = place.folder / "out_project", tmp_path / "eves"
+    eves.mkdir()
+    shutil.copyfile(place.source / "person.mp4", eves / "clip.mp4")
+
+    def run(code, *arguments):
+        done = place.run(*arguments)
+        assert done.code == code, done.err
+        return done.out if code == 0 else done.error_line()
+
+    run(0, "extract", eves, "--out", tmp_path / "eve", "--quiet")
+    given = ("--model", project / "model", "--source", eves, "--source-set", tmp_path / "eve")
+    added = ("--out", tmp_path / "grown", "--steps", 2, "--quiet")
+    assert "intracoder consent new" in run(3, "add", *given, *added)
+    run(0, "consent", "new", eves, "--basis", "synthetic", "--generator", "test", "--adult")
+    assert "train the model first" in run(1, "add", "--model", tmp_path, *given[2:], *added)
+    run(0, "add", *given, *added)
+    assert "expected a new folder" in run(1, "add", *given, *added)
+    out = ("--target", place.target, "--target-set", project / "target", "--out", tmp_path / "eve.mp4", "--quiet")
+    line = run(1, "render", "--model", tmp_path / "grown", *out, "--person", "zoe")
+    assert "'zoe', it has source, target, eve" in line
+    report = json.loads(run(0, "render", "--model", tmp_path / "grown", *out, "--person", "eve", "--json"))
+    assert (report["source"], report["counts"]["swapped"]) == ("eve", FRAMES)
+
+
 def test_the_target_itself_has_nothing_to_verify(place):
     assert place.run("verify", place.target).code == 1
 

@@ -14,7 +14,7 @@ from intracoder.app.measuring import bench, evaluate, plan_bench
 from intracoder.app.rendering import render
 from intracoder.app.reports import report_to_json
 from intracoder.app.requests import BenchRequest, Choice, SwapRequest
-from intracoder.app.steps import curate, extract, train
+from intracoder.app.steps import add, curate, extract, train
 from intracoder.app.whole import swap
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Choice",
     "DemoOutputs",
     "SwapRequest",
+    "add",
     "bench",
     "curate",
     "demo",

@@ -89,17 +89,26 @@ def consent_cards(grants: Sequence[ConsentGrant], *, person: str) -> tuple[Conse
     )
 
 
-def kept_grants(model: Path, *, use: str) -> tuple[ConsentGrant, ...]:
+def kept_grants(model: Path, *, use: str, person: str | None = None) -> tuple[ConsentGrant, ...]:
     """The records a model was trained under, checked for ``use`` today.
 
+    All of them, whoever is drawn: the encoder has seen everybody.
+
+    Args:
+        model: Folder of the model.
+        use: What the output is for.
+        person: Who is to be drawn, by the name in the card; the training's source by default.
+
     Raises:
-        ConsentError: There is none for its source, or one does not hold (any more), or its line in the card was edited.
-        WeightsError: The model has no card.
+        ConsentError: There is none for that person, or one does not hold (any more), or its line in the card was
+            edited.
+        WeightsError: The model has no card, or nobody of that name.
     """
     from intracoder.nets.model_card import CARD_FILE, read_card
     from intracoder.provenance.consent import check_grant
 
     card, where = read_card(model), model / CARD_FILE
+    drawn = 0 if person is None else card.index_of(person)
     grants = []
     for consent in card.consents:
         grant = check_grant(consent.record, use=use, where=str(where))
@@ -109,9 +118,14 @@ def kept_grants(model: Path, *, use: str) -> tuple[ConsentGrant, ...]:
                 "edited: train the model again"
             )
         grants.append(grant)
-    is_named = any(consent.person == card.people[0].name for consent in card.consents)
+    is_named = any(consent.person == card.people[drawn].name for consent in card.consents)
     earlier = [check_grant(text, use=use, where=str(path)) for path, text in _earlier_records(model)]
-    if not is_named and not earlier:
+    if drawn and not is_named:
+        raise ConsentError(
+            f"{model}: the model carries no consent record of {card.people[drawn].name}, whose face was only its "
+            "target; add that person as a source with intracoder add"
+        )
+    if not is_named and not earlier:  # earlier versions knew no other person than the source
         raise ConsentError(f"{model}: the model carries no consent record; train it with intracoder train or swap")
     return tuple({grant.record_sha256: grant for grant in (*grants, *earlier)}.values())
 

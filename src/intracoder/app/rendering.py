@@ -36,6 +36,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     *,
     config: RunConfig,
     use: str = "private",
+    person: str | None = None,
     work: Path | None = None,
     guard: ContentGuard | None = None,
     record_id: uuid.UUID | None = None,
@@ -50,13 +51,15 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
         output: .mp4, .m4v or .mov for clips, .png or .jpg for pictures.
         config: The ``render`` part, and where the networks run.
         use: What the output is for.
+        person: Whose face is drawn, by the name in the model's card; the training's source by default.
         work: Folder for unfinished pieces; beside the face set by default.
         guard: One that has checked the target; without, a new one checks it before any work.
         record_id: Of the output; a new one by default.
         progress: Told of frames and of finishing.
 
     Raises:
-        ConsentError: Consent is missing, withdrawn, expired or does not cover ``use``.
+        ConsentError: Consent is missing for that person, or one of the model's records is withdrawn, expired or does
+            not cover ``use``.
         GuardError: The content guard refuses.
         MediaError, NoFaceError, ProvenanceError, WeightsError: As their names say.
     """
@@ -68,7 +71,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     from intracoder.swap.pipeline import render as render_frames
     from intracoder.swap.swapper import IntracoderSwapper
 
-    grants = kept_grants(model, use=use)
+    grants = kept_grants(model, use=use, person=person)
     info = fitting_output(target, output)
     if not info.is_still:
         check_output(output, audio_from=None if target.is_dir() else target)
@@ -78,7 +81,9 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
         guard.check_file(target)
     options = config.train
     digest = model_sha256(model)
-    swapper = IntracoderSwapper(model, device=options.device, precision=options.precision, threads=options.threads)
+    swapper = IntracoderSwapper(
+        model, source=person, device=options.device, precision=options.precision, threads=options.threads
+    )
     job = render_job(swapper, model, target, target_set, work or target_set.parent / "render", config)
     job = dataclasses.replace(job, record_id=record_id)
     marker = Marker(
@@ -161,6 +166,7 @@ def render_job(
             __version__,
             faces.origins[0].sha256,
             model_sha256(model),
+            swapper.source,
             hashlib.sha256(enhancer.read_bytes()).hexdigest() if enhancer.is_file() else None,
             [face.frame_index for face in track.faces],
             dataclasses.asdict(config.render),

@@ -1,4 +1,4 @@
-"""Extract, curate and train, each by itself."""
+"""Extract, curate, train and add, each by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intracoder.app.consents import check_covered, consent_cards
+from intracoder.app.consents import EARLIER_FOLDER, check_covered, consent_cards, kept_grants
 from intracoder.app.requests import Choice
 from intracoder.build import ENHANCER_FILE, face_networks
 from intracoder.config import RunConfig
@@ -131,6 +131,66 @@ def train(
     )
     if World.from_environment().is_first:  # the second network is small: one process is enough
         train_second(model, config, progress=progress)
+
+
+def add(
+    source_set: Path,
+    model: Path,
+    grown: Path,
+    *,
+    config: RunConfig,
+    use: str,
+    sources: Sequence[Path],
+    grants: Sequence[ConsentGrant],
+    progress: Progress = silent,
+) -> None:
+    """Adds a person to a trained model, of whom nothing else changes; see ``training.adding.add_person``.
+
+    The colour and resolution network comes along as it is: it is about colours and size, not about people.
+
+    Args:
+        source_set: Face set of the person whose face is to appear.
+        model: Folder of the trained model, which is only read.
+        grown: Folder of the new model; appears whole or not at all.
+        config: Its ``train`` part; a minute is enough.
+        use: What the model is for; the records of those who are in it already have to cover that, too.
+        sources: The footage that the face set was cut from.
+        grants: Consent for that footage, from ``provenance.consent.load_consent``; kept in the card beside the others'.
+        progress: Told of every stage.
+
+    Raises:
+        ConsentError: No grant, a face of other footage than it was given for, or another person's face; or a record of
+            the model does not hold (any more).
+        GuardError: The content guard refuses.
+        TrainingError: The name or the folder is taken.
+        TrainingInterruptedError: On Ctrl-C; nothing was written.
+        WeightsError: ``model`` is no folder of a trained model.
+    """
+    from intracoder.faceset.store import FaceSet
+    from intracoder.provenance.working import WorkingMark
+    from intracoder.training.adding import add_person
+    from intracoder.training.parallel import require_alone
+
+    require_alone("add")
+    if not grants:
+        raise ConsentError("adding: expected consent for the person, got none")
+    kept_grants(model, use=use)
+    found = FaceSet.open(source_set)
+    check_covered(found, grants)
+    _guarded(sources, progress)
+    _check_one_person(found)
+    earlier = sorted((model / EARLIER_FOLDER).glob("*.toml"))
+    second = [path for path in (model / ENHANCER_FILE,) if path.is_file()]
+    add_person(
+        model,
+        found.person_frames(),
+        grown,
+        config.train,
+        consents=consent_cards(grants, person=found.info.person),
+        kept_files=[str(path.relative_to(model)) for path in (*earlier, *second)],
+        mark_preview=WorkingMark(f"preview of {grown.name}").mark_frame,
+        progress=progress,
+    )
 
 
 def _check_one_person(source: FaceSet) -> None:

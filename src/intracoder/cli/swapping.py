@@ -184,12 +184,44 @@ def train(
         say({}, f"{model}: trained; look at {model / 'preview.png'}", as_json=False)
 
 
+def add(
+    *,
+    source: Annotated[list[Path], Parameter(help="Footage of the new person, whose consent record is checked.")],
+    source_set: Annotated[Path, Parameter(help="Its face set; the person is called as it is.")],
+    model: Annotated[Path, Parameter(help="Folder of a trained model; stays as it is.")],
+    out: Annotated[Path, Parameter(help="Folder of the new model, whole or not there.")],
+    use: Use = "private",
+    consent: Consent = None,
+    minutes: Annotated[float, Parameter(help="Training budget, minutes.")] = 1.0,
+    steps: Steps = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Adds a person to a trained model, without training anybody else anew."""
+    flags = training_flags(minutes=minutes, steps=steps, plain=False)
+    grants = app.source_grants(source, use=use, consent=consent)
+    with logged(None), progress_on(quiet=quiet) as progress:
+        app.add(
+            source_set,
+            model,
+            out,
+            config=resolved(config, settings, flags),
+            use=use,
+            sources=source,
+            grants=grants,
+            progress=progress,
+        )
+    say({}, f"{out}: added; look at {out / 'preview.png'}; render it with --person", as_json=False)
+
+
 def render(
     *,
     model: Annotated[Path, Parameter(help="Folder of a trained model.")],
     target: Annotated[Path, Parameter(help="Clip or picture to edit.")],
     target_set: Annotated[Path, Parameter(help="Its face set, made with extract --target.")],
     out: Annotated[Path, Parameter(help="Output file.")],
+    person: Annotated[str | None, Parameter(help="Whose face, by name; the training's source by default.")] = None,
     use: Use = "private",
     color: Color = None,
     blend: Blend = None,
@@ -210,6 +242,7 @@ def render(
             out,
             config=resolved(config, settings, flags),
             use=use,
+            person=person,
             progress=progress,
         )
     say(json.loads(app.report_to_json(report)), _summary(report), as_json=as_json)
@@ -279,6 +312,7 @@ def add_to(parent: App) -> None:
     parent.command(extract)
     parent.command(curate)
     parent.command(train)
+    parent.command(add)
     parent.command(render)
     parent.command(faces)
     parent.command(explain)

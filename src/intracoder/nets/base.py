@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +18,26 @@ from torch import Tensor
 
 from intracoder.errors import WeightsError
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
+from intracoder.nets.people import DECODERS, FILM
 from intracoder.nets.weights import load_bytes
 
 BASE = "intracoder_base"
-_DECODER = "decoders."
-_FILM = "_film."
+
+
+class Start(NamedTuple):
+    """Where a training starts."""
+
+    net: Intracoder
+    is_warm: bool
+    """Whether it starts from base weights."""
+
+
+def new_start(config: IntracoderConfig, *, seed: int, warm: bool) -> Start:
+    """A network with random weights of ``seed``, or with base weights where they are asked for (``warm``) and fit."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = Intracoder(config)
+    return Start(net, warm and warm_start(net))
 
 
 def base_config() -> IntracoderConfig:
@@ -45,8 +61,8 @@ def warm_start(net: Intracoder, weights: Mapping[str, Tensor] | None = None) -> 
     with torch.no_grad():
         for name, value in net.state_dict().items():
             # FiLM rows are people; a person's own decoder is number 0 of the base
-            own = f"{_DECODER}0.{name.split('.', 2)[2]}" if name.startswith(_DECODER) else name
-            value.copy_(known[own].expand_as(value) if _FILM in name else known[own])
+            own = f"{DECODERS}0.{name.split('.', 2)[2]}" if name.startswith(DECODERS) else name
+            value.copy_(known[own].expand_as(value) if FILM in name else known[own])
     return True
 
 

@@ -42,6 +42,10 @@ class PersonCard:
     """Crops it was trained on."""
     held_out: int
     """Crops it was measured on."""
+    added_steps: int | None = None
+    """Steps of its own, where it was added to a trained model; None for those whom the whole model was trained with."""
+    added_loss: float | None = None
+    """Loss on its held-out crops after these; None where none were held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,7 @@ class ModelCard:
     people: tuple[PersonCard, ...]
     """In the order of the decoders; the first is the source of the training."""
     consents: tuple[ConsentCard, ...] = ()
-    """Records that the source was used under, of all sittings."""
+    """Records that the source, and whoever was added later, were used under, of all sittings."""
     intended_use: str = INTENDED_USE
     """What the model is for."""
     limits: tuple[str, ...] = LIMITS

@@ -165,6 +165,36 @@ def build_training_data(
     return TrainingData(people=tuple(built), basis=basis)
 
 
+def build_added_data(
+    person: PersonFrames,
+    others: Sequence[Likeness],
+    basis: ShapeBasis,
+    config: IntracoderConfig,
+    *,
+    threads: int = 1,
+    max_frames: int = 600,
+    progress: Progress = silent,
+) -> TrainingData:
+    """The same of one person who comes to others that a model knows; these give the pseudo-triplets.
+
+    Args:
+        person: The new person's face set.
+        others: Likenesses of the model, at least one.
+        basis: The model's; the others' shapes are measured by it, so that the new person's must be, too.
+        config: Of the network, for its sizes and planes.
+        threads: For the warps.
+        max_frames: Of the new person.
+        progress: Told of every frame.
+    """
+    kept = person.subset(_evenly(len(person), max_frames))
+    likeness = make_likeness(kept, find_rest(kept.points, kept.blendshapes, basis))
+    prepared = [_Person(known, stored_px(config)) for known in (likeness, *others)]
+    tell = partial(_tell, progress, 0.0, float(len(kept)), f"{kept.name}: planes and references")
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        built = _Builder(prepared, 0, config).build(pool, tell)
+    return TrainingData(people=(built,), basis=basis)
+
+
 def _tell(progress: Progress, before: float, total: float, note: str, done: int) -> None:
     progress("prepare", before + done, total, note)
 

@@ -18,12 +18,12 @@ from intracoder.config import TrainConfig
 from intracoder.errors import TrainingError
 from intracoder.faceset.likeness_file import save_likenesses
 from intracoder.faceset.person import PersonFrames
-from intracoder.nets.base import warm_start
+from intracoder.nets.base import Start, new_start
 from intracoder.nets.cost import net_cost, peak_memory_mib
 from intracoder.nets.device import Compute, step_generator
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
 from intracoder.nets.losses import intracoder_losses, of_slice
-from intracoder.nets.model_card import ConsentCard, ModelCard, PersonCard, TrainingFacts, read_card
+from intracoder.nets.model_card import CARD_FILE, ConsentCard, ModelCard, PersonCard, TrainingFacts, read_card
 from intracoder.protocols import Progress, silent
 from intracoder.records import Image
 from intracoder.training.augment import Augmentation, augmented
@@ -126,11 +126,12 @@ def train_intracoder(
     net_config = net_config or network_for(config, len(people), compute)
     folder.mkdir(parents=True, exist_ok=True)
     names = [person.name for person in people]
-    if has_state(folder):
+    if has_state(folder) or (folder / CARD_FILE).is_file():  # a person may have been added to a model without a state
         consents = with_earlier(check_same(folder, net_config, names).consents, consents)
     data = build_training_data(people, net_config, threads=compute.threads, progress=world.heard(progress))
+    start = new_start(net_config, seed=config.seed, warm=config.warm_start)
     trainer = Trainer(
-        data, folder, config, net_config, compute, progress, consents=tuple(consents), mark_preview=mark_preview
+        data, folder, config, start, compute, progress, consents=tuple(consents), mark_preview=mark_preview
     )
     if has_state(folder):
         trainer.resume()
@@ -147,7 +148,7 @@ class Trainer:
         data: TrainingData,
         folder: Path,
         config: TrainConfig,
-        net_config: IntracoderConfig,
+        start: Start,
         compute: Compute,
         progress: Progress,
         *,
@@ -163,22 +164,20 @@ class Trainer:
         self.compute = compute
         self.progress = self.world.heard(progress)
         self.budget = budget_of(config)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            net = Intracoder(net_config)
-        is_warm = config.warm_start and warm_start(net)
+        net, is_warm = start
         net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.from_base = is_warm
         self.base = {name: value.clone() for name, value in net.state_dict().items()} if is_warm else None
         self.lr = config.lr * (WARM_RATE if is_warm else 1.0)
         self.strengths = Augmentation(reference_light=WARM_REFERENCE_LIGHT) if is_warm else Augmentation()
         average = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
-        optimizer = AdamW(net.parameters(), self.lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+        learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        optimizer = AdamW(learned, self.lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
         self.state = TrainingState(net=net, average=average, optimizer=optimizer, counters=Counters())
         self.fabric = self.world.fabric(compute)
         self.wrapped, self.wrapped_optimizer = self.fabric.setup(net, optimizer)
         self.shares = (config.batch // self.world.size,) * len(data.people)
-        self.cost = net_cost(net_config)
+        self.cost = net_cost(net.config)
         self.peak_mib: float | None = None
         self.running = torch.zeros((), device=compute.device)
         self.good = copy.deepcopy(average.state_dict())

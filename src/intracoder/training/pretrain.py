@@ -24,7 +24,7 @@ from intracoder.faceset.likeness import Likeness, find_rest, make_likeness, meas
 from intracoder.faceset.reference import PartRows, compose_reference, part_distances
 from intracoder.media.atomic import atomic_path
 from intracoder.media.stills import write_image
-from intracoder.nets.base import base_config, pack_base
+from intracoder.nets.base import base_config, new_start, pack_base
 from intracoder.nets.intracoder import IntracoderConfig
 from intracoder.ops.expression import fit_shape_basis
 from intracoder.ops.mesh import fit_square
@@ -86,7 +86,8 @@ def pretrain(
     net_config = base_config()
     folder.mkdir(parents=True, exist_ok=True)
     data = build_pretraining_data(cast, net_config, threads=compute.threads, progress=world.heard(progress))
-    trainer = Pretrainer(data, folder, config, net_config, compute, progress, consents=(), mark_preview=mark_preview)
+    start = new_start(net_config, seed=config.seed, warm=config.warm_start)
+    trainer = Pretrainer(data, folder, config, start, compute, progress, consents=(), mark_preview=mark_preview)
     if has_state(folder):
         trainer.resume()
     trainer.run()
