@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
@@ -28,8 +28,6 @@ from intracoder.records import Complexion, Crops, Image, Points
 
 MOST_FRAMES: Final = 40
 """Evenly spread frames that a complexion is measured from; more of the same clip say little more."""
-_SkinDeviation: TypeAlias = Float64[np.ndarray, "468"]
-
 _SPOT: Final = 0.015
 """Deviation of the blur under which a point's colour is read, fraction of the crop's side."""
 _DARKEST: Final = 2e-3
@@ -43,9 +41,11 @@ _NOISE: Final = 0.08
 _LIGHT: Final = 0.3
 """Deviation of a light's terms."""
 _ROUNDS: Final = 3
+"""Of fitting light and then doubting what does not fit it."""
 _AMBIGUOUS: Final = 0.4
 """Share that is kept of a difference which a light could make as well."""
 _ODD: Final = 0.15
+"""Difference from what light could make at which a point counts half: a beard says nothing of light."""
 _MOST: Final = 1.0
 """Most that a change lightens or darkens, natural logarithm."""
 _SMOOTH: Final = 1 / 60
@@ -152,7 +152,8 @@ def _on_skin(values: Float64[np.ndarray, "468 3"]) -> Float64[np.ndarray, "3"]:
     return np.asarray(skin @ values / skin.sum())
 
 
-def _deviation() -> _SkinDeviation:
+def _deviation() -> Float64[np.ndarray, "468"]:
+    """Of complexion from bare skin's, at each point."""
     skin = _skin_share()
     return np.asarray(_SKIN * skin + _ELSEWHERE * (1 - skin))
 
