@@ -37,7 +37,7 @@ def draw_stages(stages: FrameStages, planes: UInt8[np.ndarray, "n n p"] | None) 
         ("5  intracoder", "source's decoder on the target's code", stages.swapped),
         ("6  colour", "skin brought to the target's light", stages.matched),
         ("7  second network", "resolution doubled, fine detail, teeth", stages.enhanced),
-        ("8  sharpness", "as soft and grainy as the target", stages.sharpened),
+        ("8  sharpness", "as sharp and grainy as the target", stages.sharpened),
         ("9  alpha", "hulls, learned mask, person, hands", alpha),
         ("10  blend", "laid over the crop", stages.blended),
         ("11  composite", "back in the frame", stages.composite),
