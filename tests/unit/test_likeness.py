@@ -14,7 +14,7 @@ from intracoder.faceset.likeness import (
     measure_performance,
     steady_choice,
 )
-from intracoder.faceset.person import PersonFrames
+from intracoder.faceset.person import PersonFrames, spread_rows
 from intracoder.ops.expression import ShapeBasis
 from intracoder.ops.geometry import posed
 
@@ -103,3 +103,9 @@ def test_a_subset_keeps_the_order_asked_for():
     part = frames().subset(np.array([3, 1]))
     assert part.frame_indices.tolist() == [3, 1]
     assert part.points[0] == pytest.approx(frames().points[3])
+
+
+def test_spread_rows_are_even_in_order_and_no_more_than_there_are():
+    assert spread_rows(5, 40).tolist() == [0, 1, 2, 3, 4]
+    assert spread_rows(101, 5).tolist() == [0, 25, 50, 75, 100]
+    assert spread_rows(1, 3).tolist() == [0]

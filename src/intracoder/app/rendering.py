@@ -18,12 +18,11 @@ from intracoder.config import RunConfig
 from intracoder.errors import ConfigError, NoFaceError
 from intracoder.media.atomic import new_beside
 from intracoder.protocols import Progress, silent
-from intracoder.records import MediaInfo, RunReport
+from intracoder.records import Complexion, MediaInfo, RunReport
 
 if TYPE_CHECKING:
     from intracoder.faceset.store import FaceSet
     from intracoder.provenance.guard import ContentGuard
-    from intracoder.records import Complexion
     from intracoder.swap.pipeline import RenderJob
     from intracoder.swap.swapper import IntracoderSwapper
 
@@ -132,13 +131,14 @@ def fitting_output(target: Path, output: Path) -> MediaInfo:
 
 def _complexion_change(swapper: IntracoderSwapper, target: FaceSet) -> Complexion | None:
     """From the target's complexion to that of the person who is drawn; None where either is unknown."""
-    from intracoder.ops.complexion import complexion_change, measure_complexion, spread_rows
+    from intracoder.faceset.person import spread_rows
+    from intracoder.ops.complexion import ENOUGH_FRAMES, complexion_change, measure_complexion
 
     own, kept = swapper.complexion, target.kept()
     if own is None or not kept:
         return None
     # a long clip's crops are never in memory all at once
-    some = [kept[row] for row in spread_rows(len(kept))]
+    some = [kept[row] for row in spread_rows(len(kept), ENOUGH_FRAMES)]
     present = measure_complexion([target.crop(one) for one in some], [target.crop_points(one) for one in some])
     return complexion_change(own, present)
 
@@ -158,7 +158,7 @@ def render_job(
     if not tracks:
         raise NoFaceError(f"{target}: no face found in any frame; choose a clip in which the person can be seen")
     (track,) = tracks[:1]
-    change = _complexion_change(swapper, faces)
+    change = _complexion_change(swapper, faces) if config.render.complexion else None
     planned = {p.frame_index: dataclasses.replace(p, complexion_change=change) for p in swapper.plan(track)}
     enhancer = model / ENHANCER_FILE
     key = json.dumps(

@@ -27,6 +27,7 @@ from intracoder.faceset.people import (
     numbered_track,
     reference_embedding,
 )
+from intracoder.faceset.person import spread_rows
 from intracoder.faceset.sources import fingerprint, source_files
 from intracoder.faceset.store import FaceSet
 from intracoder.media.reader import probe
@@ -286,7 +287,7 @@ def _sample(plans: list[Plan], config: RunConfig) -> None:
     every = [(plan, index) for plan in plans for index in sorted(plan.to_cut)]
     if len(every) <= config.extract.max_faces:
         return
-    picked = np.unique(np.linspace(0, len(every) - 1, config.extract.max_faces).round().astype(int))
+    picked = spread_rows(len(every), config.extract.max_faces)
     for plan in plans:
         plan.to_cut = set()
     for position in picked:

@@ -11,6 +11,11 @@ from intracoder.errors import FaceSetError
 from intracoder.records import Crops
 
 
+def spread_rows(count: int, limit: int) -> Int64[np.ndarray, "m"]:
+    """Which of ``count`` (at least one) frames are taken: at most ``limit``, evenly spread, in order, each once."""
+    return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PersonFrames:
     """Aligned crops of one person, in the order they were filmed."""

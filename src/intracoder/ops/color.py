@@ -120,7 +120,13 @@ def smooth_difference(
 
 
 def match_low_frequencies(image: Image, reference: Image, mask: Mask) -> Image:
-    """``image`` with the reference's CIELAB low frequencies inside of ``mask``; beside it the change is carried on."""
+    """``image`` with the reference's CIELAB low frequencies inside of ``mask``; beside it the change is carried on.
+
+    Args:
+        image: A crop.
+        reference: A crop of the same window.
+        mask: What is compared, 0..1; an empty one changes nothing.
+    """
     area = float(mask.sum())
     if area <= 0:
         return image

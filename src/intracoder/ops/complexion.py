@@ -17,7 +17,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from intracoder.ops.color import encoded, linear_light
 from intracoder.ops.mask import skin_mask
@@ -26,8 +26,8 @@ from intracoder.ops.relight import harmonics
 from intracoder.ops.topology import SURFACE_COUNT, canonical_points
 from intracoder.records import Complexion, Crops, Image, Points
 
-MOST_FRAMES: Final = 40
-"""Evenly spread frames that a complexion is measured from; more of the same clip say little more."""
+ENOUGH_FRAMES: Final = 40
+"""Frames, spread over the footage, that a complexion is measured from; more of the same clip say little more."""
 _SPOT: Final = 0.015
 """Deviation of the blur under which a point's colour is read, fraction of the crop's side."""
 _DARKEST: Final = 2e-3
@@ -38,6 +38,8 @@ _SKIN, _ELSEWHERE = 0.12, 0.5
 """Deviation of complexion on bare skin, and where hair may grow or lips are; natural logarithm."""
 _NOISE: Final = 0.08
 """Deviation of a single reading from light and complexion: shine, cast shadows, hair that moves."""
+_HARDLY_SEEN: Final = 0.08
+"""Frames, by how openly a point faces the viewer, at which it is taken half for what it shows and half for skin."""
 _LIGHT: Final = 0.3
 """Deviation of a light's terms."""
 _ROUNDS: Final = 3
@@ -46,15 +48,14 @@ _AMBIGUOUS: Final = 0.4
 """Share that is kept of a difference which a light could make as well."""
 _ODD: Final = 0.15
 """Difference from what light could make at which a point counts half: a beard says nothing of light."""
+_ELSEWHERE_COUNTS: Final = 0.2
+"""What other points count beside bare skin, where it is asked what light could make."""
+_RIDGE: Final = 0.02
+"""Pull of every slope of such a light towards even light, in units of the points' own weight."""
 _MOST: Final = 1.0
 """Most that a change lightens or darkens, natural logarithm."""
 _SMOOTH: Final = 1 / 60
 """Deviation of the blur over a painted change, fraction of the crop's side: the mesh's triangles shall not show."""
-
-
-def spread_rows(count: int) -> Int64[np.ndarray, "m"]:
-    """Which of ``count`` frames are looked at: at most MOST_FRAMES, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(np.int64))
 
 
 def measure_complexion(
@@ -62,11 +63,10 @@ def measure_complexion(
 ) -> Complexion:
     """One person's complexion from crops with their landmarks (crop pixels, depth included), at least one.
 
-    The more the head turns, the better; a single picture gives what no light explains.
+    The more the head turns, the better; a single picture gives what no light explains. ENOUGH_FRAMES are enough.
     """
-    chosen = spread_rows(len(points))
-    normals = np.stack([point_normals(points[k]) for k in chosen])
-    seen = np.log(np.stack([_read(crops[k], points[k]) for k in chosen]))
+    normals = np.stack([point_normals(row) for row in points])
+    seen = np.log(np.stack([_read(crop, row) for crop, row in zip(crops, points, strict=True)]))
     open_to_view = np.clip(-normals[..., 2] - _GRAZING, 0.0, 1.0)
     terms = harmonics(normals.astype(np.float32)).astype(np.float64)[..., 1:]
     weights, left = open_to_view, seen
@@ -76,19 +76,22 @@ def measure_complexion(
         own = _mean(left, weights)
         weights = open_to_view / (1 + ((left - own) ** 2).mean(axis=-1) / (2 * _NOISE) ** 2)
     known = weights.sum(axis=0)[:, None]
-    own = _mean(left, weights) * known / (known + _NOISE)  # what is hardly seen is taken for skin
+    own = _mean(left, weights) * known / (known + _HARDLY_SEEN)  # what is hardly seen is taken for skin
     return np.asarray(own - _on_skin(own), dtype=np.float64)
 
 
 def complexion_change(wanted: Complexion, present: Complexion) -> Complexion:
-    """What has to be added to one complexion to get another, without most of what may be light in either."""
+    """What has to be added to one complexion to get another, without most of what may be light in either.
+
+    Source: iteratively reweighted least squares with Cauchy weights, Holland & Welsch, Comm. Statist. A6(9), 1977.
+    """
     difference = wanted - present
     terms, skin = _frontal_terms(), _skin_share()
-    weights = np.clip(-_frontal_normals()[:, 2], 0, 1) * (0.2 + skin)
+    weights = np.clip(-_frontal_normals()[:, 2], 0, 1) * (_ELSEWHERE_COUNTS + skin)
     trust, lightlike = weights, np.zeros_like(difference)
     for _ in range(_ROUNDS + 1):
         scaled = terms * trust[:, None]
-        ridge = 0.02 * trust.sum() * np.diag([0.0] + [1.0] * 8)
+        ridge = _RIDGE * trust.sum() * np.diag([0.0] + [1.0] * 8)
         lightlike = terms @ np.linalg.solve(scaled.T @ terms + ridge, scaled.T @ difference)
         trust = weights / (1 + ((difference - lightlike) ** 2).mean(axis=1) / _ODD**2)
     kept = difference - (1 - _AMBIGUOUS) * lightlike

@@ -15,12 +15,13 @@ from intracoder.config import require
 from intracoder.errors import NoFaceError
 from intracoder.faceset.likeness import Performance, RestingHead, find_rest, shape_features, steady_choice
 from intracoder.faceset.likeness_file import load_likenesses
+from intracoder.faceset.person import spread_rows
 from intracoder.faceset.planes import color_mask, decoder_planes
 from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import DeviceName, Precision, choose_compute
 from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
-from intracoder.ops.complexion import measure_complexion
+from intracoder.ops.complexion import ENOUGH_FRAMES, measure_complexion
 from intracoder.ops.geometry import align_track, posed, transform_points, unposed
 from intracoder.records import (
     AlignedFace,
@@ -113,7 +114,9 @@ class IntracoderSwapper:
         """Of the person who is drawn, from the model's stored frames; None for the plain net."""
         if not self._net.config.plane_channels:
             return None
-        return measure_complexion(self._likeness.frames.crops, self._likeness.frames.points)
+        frames = self._likeness.frames
+        some = frames.subset(spread_rows(len(frames), ENOUGH_FRAMES))
+        return measure_complexion(some.crops, some.points)
 
     def plan(self, track: FaceTrack) -> tuple[PlannedFace, ...]:
         """Geometry of the swap for a whole target track, one entry per face of it.
@@ -157,8 +160,7 @@ class IntracoderSwapper:
 
     def _resting(self, aligned: Sequence[AlignedFace]) -> RestingHead:
         """The target's head at rest, from frames spread over the whole track: a long clip is never held all at once."""
-        rows = np.unique(np.linspace(0, len(aligned) - 1, min(len(aligned), REST_FRAMES)).round().astype(np.int64))
-        some = [aligned[row] for row in rows]
+        some = [aligned[row] for row in spread_rows(len(aligned), REST_FRAMES)]
         return find_rest(
             np.stack([_points(a) for a in some]), np.stack([_blendshapes(a) for a in some]), self._likeness.rest.basis
         )

@@ -26,7 +26,7 @@ from intracoder.faceset.likeness import (
     measure_performance,
     shape_features,
 )
-from intracoder.faceset.person import PersonFrames
+from intracoder.faceset.person import PersonFrames, spread_rows
 from intracoder.faceset.planes import MARGIN, color_mask, face_mask
 from intracoder.faceset.reference import REFERENCE_CHANNELS, PartRows, compose_reference, part_distances
 from intracoder.nets.intracoder import IntracoderConfig
@@ -148,7 +148,7 @@ def build_training_data(
     names = [person.name for person in people]
     if len(people) != config.people or len(people) < 2 or len(set(names)) != len(names):
         raise TrainingError(f"training: expected {config.people} face sets of different people, got {names}")
-    kept = [person.subset(_evenly(len(person), max_frames)) for person in people]
+    kept = [person.subset(spread_rows(len(person), max_frames)) for person in people]
     performances = [measure_performance(person.points) for person in kept]
     basis = fit_shape_basis([seen.shapes for seen in performances], [person.blendshapes for person in kept])
     size = stored_px(config)
@@ -186,7 +186,7 @@ def build_added_data(
         max_frames: Of the new person.
         progress: Told of every frame.
     """
-    kept = person.subset(_evenly(len(person), max_frames))
+    kept = person.subset(spread_rows(len(person), max_frames))
     likeness = make_likeness(kept, find_rest(kept.points, kept.blendshapes, basis))
     prepared = [_Person(known, stored_px(config)) for known in (likeness, *others)]
     tell = partial(_tell, progress, 0.0, float(len(kept)), f"{kept.name}: planes and references")
@@ -373,9 +373,5 @@ def channels_first(picture: UInt8[np.ndarray, "h w c"]) -> UInt8[Tensor, "c h w"
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
-def _evenly(count: int, limit: int) -> Int64[np.ndarray, "m"]:
-    return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64))
-
-
 def _thinned(rows: Tensor, limit: int) -> Tensor:
-    return rows[torch.from_numpy(_evenly(len(rows), limit)).to(rows.device)] if len(rows) else rows
+    return rows[torch.from_numpy(spread_rows(len(rows), limit)).to(rows.device)] if len(rows) else rows

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from intracoder.faceset.likeness import Likeness
+from intracoder.faceset.person import spread_rows
 from intracoder.media.stills import write_image
 from intracoder.nets.device import Compute
 from intracoder.nets.intracoder import Intracoder
@@ -41,7 +42,7 @@ def draw_preview(net: Intracoder, people: list[Likeness], compute: Compute) -> I
     """
     source, target = people[SOURCE], people[TARGET]
     count = len(target.frames)
-    rows = np.unique(np.linspace(0, count - 1, min(count, COLUMNS)).round().astype(np.int64)).tolist()
+    rows = spread_rows(count, COLUMNS).tolist()
     own = redraw(net, Cast(actor=target, artist=target, person=TARGET), rows, compute)
     swap = redraw(net, Cast(actor=target, artist=source, person=SOURCE), rows, compute)
     share = swap.alpha[..., None]
