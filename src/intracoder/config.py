@@ -101,7 +101,8 @@ class TrainConfig:
     enhancer_steps: int | None = None
     """Step budget of the same."""
     size: Literal["auto", "S", "M", "L"] = "auto"
-    """Net size; auto takes S on a CPU and M on a GPU."""
+    """Net size (presets fast, quality, studio); auto takes S on a CPU, M on a GPU, and L on a GPU of 20 GiB or more
+    that is given 45 minutes or more."""
     plain: bool = False
     """The seed's plain autoencoder, without geometry and reference planes."""
     warm_start: bool = True

@@ -12,7 +12,7 @@ from intracoder.config import TrainConfig
 from intracoder.errors import TrainingError, WeightsError
 from intracoder.media.reader import read_image
 from intracoder.nets.cost import net_cost
-from intracoder.nets.device import choose_compute
+from intracoder.nets.device import Compute, choose_compute
 from intracoder.nets.generate import generate_faces
 from intracoder.nets.losses import LossTerm
 from intracoder.nets.model_card import read_card, read_model
@@ -281,3 +281,20 @@ def test_a_card_that_claims_another_size_does_not_fit_the_weights(tmp_path):
     card.write_text(card.read_text().replace("width = 512", "width = 99999"))
     with pytest.raises(WeightsError, match=r"net\.width"):
         read_model(tmp_path, choose_compute("cpu", "32-true", 1))
+
+
+@pytest.mark.parametrize(
+    ("device", "gib", "minutes", "width"),
+    [
+        ("cpu", None, 180.0, 64),
+        ("mps", None, 180.0, 96),
+        ("cuda", 12, 180.0, 96),
+        ("cuda", 80, 3.0, 96),
+        ("cuda", 24, 45.0, 128),
+    ],
+)
+def test_the_hardware_chooses_the_size_unless_it_is_given(monkeypatch, device, gib, minutes, width):
+    monkeypatch.setattr(loop, "device_memory_gib", lambda _: gib)
+    compute = Compute(device=torch.device(device), precision="32-true", threads=1)
+    assert loop.network_for(TrainConfig(minutes=minutes), 2, compute).width == width
+    assert loop.network_for(TrainConfig(minutes=minutes, size="S"), 2, compute).width == 64

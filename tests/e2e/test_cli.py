@@ -260,6 +260,16 @@ def test_a_person_is_added_to_a_model_and_rendered_by_name(place, swapped, tmp_p
     report = json.loads(run(0, "render", "--model", tmp_path / "grown", *out, "--person", "eve", "--json"))
     assert (report["source"], report["counts"]["swapped"]) == ("eve", FRAMES)
 
+    shutil.copytree(tmp_path / "grown", tmp_path / "again" / "model")
+    shutil.copytree(project / "target", tmp_path / "again" / "target")
+    shown = ("explain", "--project", tmp_path / "again", "--target", place.target, "--frame", 1)
+    assert "'zoe', it has source, target, eve" in run(1, *shown, "--out", tmp_path / "zoe.png", "--person", "zoe")
+    run(0, *shown, "--out", tmp_path / "eve.png", "--person", "eve")
+    run(0, *shown, "--out", tmp_path / "source.png")
+    eve, first = (read_image(tmp_path / f"{name}.png").astype(int) for name in ("eve", "source"))
+    assert np.abs(eve - first).max() > 40
+
+
 
 def test_the_target_itself_has_nothing_to_verify(place):
     assert place.run("verify", place.target).code == 1

@@ -147,6 +147,11 @@ class TestPrecedence:
         flags = {**training_flags(minutes=None, steps=None, plain=False), **render_flags()}
         assert resolved(None, None, flags) == RunConfig()
 
+    @pytest.mark.parametrize(("preset", "size"), [("fast", "S"), ("quality", "M"), ("studio", "L")])
+    def test_a_preset_is_a_size(self, preset, size):
+        flags = training_flags(minutes=None, steps=None, plain=False, preset=preset)
+        assert resolved(None, ["train.size=auto"], flags).train.size == size
+
     def test_no_label_goes_with_a_disclosure_only(self):
         with pytest.raises(ConfigError, match=r"--label: .*|render\.label"):
             resolved(None, None, render_flags(label="none"))

@@ -30,8 +30,9 @@ def test_the_benchmark_has_the_layout_of_its_evaluation_suite():
     assert plans["M_as_W_face"].light == plans["M"].light
 
 
-def test_the_people_of_the_benchmark_are_not_pretrained_on():
-    suite = find_suite("pretrain")
+@pytest.mark.parametrize("suite_name", ["pretrain", "seating"])
+def test_the_people_of_the_benchmark_are_not_learned_from(suite_name):
+    suite = find_suite(suite_name)
     for name, file in suite.people.items():
         assert not any(person in f"{name} {file}" for person in BENCHMARK_PEOPLE)
     benchmark = {file.rsplit("_", 1)[0] for file in find_suite("benchmark").people.values()}
@@ -51,6 +52,19 @@ def test_a_part_of_the_pretraining_order_is_balanced():
     own, full = plans[0], plans[1]
     assert (own.track, own.camera, own.light, own.frames) == (full.track, full.camera, full.light, full.frames)
     assert own.person != full.person
+
+
+def test_the_seatings_truths_are_a_part_of_the_owners_frames_with_two_other_faces():
+    suite = find_suite("seating")
+    plans, count = plan_clips(suite), len(suite.people)
+    assert len(plans) == 3 * count * suite.sweep.rounds
+    own, one, other = plans[:3]
+    assert [plan.kind for plan in plans[:3]] == ["own", "face", "face"]
+    assert len({own.person, one.person, other.person}) == 3
+    assert one.frames == other.frames == own.frames[::3]
+    assert (own.track, own.camera, own.light) == (one.track, one.camera, one.light)
+    shown = sorted(plan.person for plan in plans[: 3 * count] if plan.kind == "face")
+    assert shown == sorted([*suite.people, *suite.people])
 
 
 def test_more_rounds_do_not_change_the_first_ones():
@@ -125,7 +139,7 @@ def test_a_wrong_suite_is_one_line(tmp_path, old, new, match):
 
 
 def test_an_unknown_suite_names_the_known_ones():
-    with pytest.raises(ConfigError, match="benchmark, occluded, pretrain, tiny"):
+    with pytest.raises(ConfigError, match="benchmark, occluded, pretrain, seating, tiny"):
         find_suite("huge")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from intracoder.app.consents import kept_grants, source_grants
 from intracoder.app.demo import DemoOutputs, demo
 from intracoder.app.looking import doctor, explain, faces, show_model
-from intracoder.app.making import pretrain, synth
+from intracoder.app.making import fit_seating, pretrain, synth
 from intracoder.app.measuring import bench, evaluate, plan_bench
 from intracoder.app.rendering import render
 from intracoder.app.reports import report_to_json
@@ -31,6 +31,7 @@ __all__ = [
     "explain",
     "extract",
     "faces",
+    "fit_seating",
     "kept_grants",
     "plan_bench",
     "pretrain",

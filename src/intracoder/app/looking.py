@@ -58,7 +58,15 @@ def faces(clip: Path, sheet: Path, *, config: RunConfig, progress: Progress = si
 
 
 def explain(
-    model: Path, target: Path, target_set: Path, picture: Path, *, frame: int | None, config: RunConfig, use: str
+    model: Path,
+    target: Path,
+    target_set: Path,
+    picture: Path,
+    *,
+    frame: int | None,
+    config: RunConfig,
+    use: str,
+    person: str | None = None,
 ) -> None:
     """Draws one frame through every stage, as a marked and signed picture.
 
@@ -70,9 +78,11 @@ def explain(
         frame: Which frame; None takes the one with the widest open mouth, where much happens.
         config: Options of rendering.
         use: What the picture is for.
+        person: Whose face is drawn, by the name in the model's card; the training's source by default.
 
     Raises:
         ConsentError, GuardError: Refused.
+        WeightsError: The model has no such person.
         NoFaceError: The frame shows no face to swap.
     """
     from intracoder.evaluation.stages import draw_stages
@@ -80,11 +90,13 @@ def explain(
     from intracoder.provenance.guard import ContentGuard
     from intracoder.swap.swapper import IntracoderSwapper
 
-    kept_grants(model, use=use)  # refuses before any work
+    kept_grants(model, use=use, person=person)  # refuses before any work
     guard = ContentGuard()
     guard.check_file(target)
     options = config.train
-    swapper = IntracoderSwapper(model, device=options.device, precision=options.precision, threads=options.threads)
+    swapper = IntracoderSwapper(
+        model, source=person, device=options.device, precision=options.precision, threads=options.threads
+    )
     job = render_job(swapper, model, target, target_set, target_set.parent / "render", config)
     chosen = _telling_frame(target_set) if frame is None else frame
     if chosen not in job.faces:
@@ -93,11 +105,18 @@ def explain(
     parts = compositor(swapper, model, config.render, options)
     (stages,) = parts.compose([found], [job.faces[chosen]])
     drawn = draw_stages(stages, swapper.planes(job.faces[chosen]))
-    publish_picture(drawn, picture, model, target, use=use, guard=guard)
+    publish_picture(drawn, picture, model, target, use=use, person=person, guard=guard)
 
 
 def publish_picture(
-    image: Image, picture: Path, model: Path, target: Path, *, use: str, guard: ContentGuard | None = None
+    image: Image,
+    picture: Path,
+    model: Path,
+    target: Path,
+    *,
+    use: str,
+    person: str | None = None,
+    guard: ContentGuard | None = None,
 ) -> None:
     """Writes a figure that shows swapped faces: labelled, marked and signed like every output.
 
@@ -110,7 +129,7 @@ def publish_picture(
     from intracoder.provenance.guard import ContentGuard
     from intracoder.provenance.marking import Marker
 
-    grants = kept_grants(model, use=use)
+    grants = kept_grants(model, use=use, person=person)
     picture.parent.mkdir(parents=True, exist_ok=True)
     marker = Marker(grants, guard or ContentGuard(), target, model_sha256=model_sha256(model), is_still=True)
     unsigned = new_beside(picture)

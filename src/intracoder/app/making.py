@@ -13,6 +13,7 @@ from intracoder.protocols import Progress, silent
 
 if TYPE_CHECKING:
     from intracoder.synthetic.generate import Generated
+    from intracoder.training.seating import FittedSeating
 
 
 def synth(
@@ -80,3 +81,30 @@ def pretrain(
     options = dataclasses.replace(config.train, warm_start=False)
     mark = WorkingMark(f"preview of {out.name}").mark_frame
     return train_base(cast, out, options, mark_preview=mark, progress=progress)
+
+
+def fit_seating(truths: Path, out: Path, *, config: RunConfig, progress: Progress = silent) -> FittedSeating:
+    """Fits how faces sit in other heads, and writes the file that ships; see docs/decisions/017-seating.md.
+
+    Args:
+        truths: Folder that ``synth`` has filled with its suite ``seating``.
+        out: The file, for the folder of packaged weights and its manifest.
+        config: How faces are found.
+        progress: Told of every clip.
+
+    Raises:
+        ConfigError: The folder holds no truths, or a clip without faces.
+        TrainingError: Too few people.
+        MediaError: A clip can't be read, or the file can't be written.
+    """
+    from intracoder.media.atomic import atomic_path
+    from intracoder.training.performances import FaceReader
+    from intracoder.training.seating import fit_seating as fit
+    from intracoder.training.seating import gather_truths, pack_seating
+
+    networks = face_networks(config.detect)
+    gathered = gather_truths(truths, FaceReader(networks.detector, networks.landmarker), progress)
+    fitted = fit(gathered.faces, gathered.person_of)
+    with atomic_path(out) as path:
+        path.write_bytes(pack_seating(fitted.seating))
+    return fitted

@@ -1,4 +1,4 @@
-"""Commands that make what the package learns from: synthetic people, base weights."""
+"""Commands that make what the package learns from: synthetic people, base weights, the seating of faces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intracoder.cli.screen import logged, progress_on, say
 
 def synth(
     *,
-    suite: Annotated[str, Parameter(help="benchmark, occluded, pretrain, tiny, or a TOML file.")],
+    suite: Annotated[str, Parameter(help="benchmark, occluded, pretrain, seating, tiny, or a TOML file.")],
     assets: Annotated[Path, Parameter(help="Folder of the VALID avatars (docs/synthetic.md).")],
     out: Annotated[Path, Parameter(help="Folder for clips, truths, masks and metadata.")],
     clips: Annotated[int | None, Parameter(help="Only the first so many clips.")] = None,
@@ -54,7 +54,28 @@ def pretrain(
         say({"weights": str(path)}, f"base weights: {path}", as_json=as_json)
 
 
+def fit_seating(
+    truths: Path,
+    *,
+    out: Annotated[Path, Parameter(help="File to write.")],
+    config: ConfigFile = None,
+    set_: Set = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fits how landmarks of a face move in another's head, on what: synth --suite seating."""
+    with logged(None), progress_on(quiet=quiet) as progress:
+        fitted = app.fit_seating(truths, out, config=resolved(config, set_, {}), progress=progress)
+    numbers = {name: getattr(fitted, name) for name in ("pairs", "people", "before_percent", "after_percent")}
+    text = (
+        f"{out}: {fitted.pairs} pairs of {fitted.people} people; landmark error of people left out "
+        f"{fitted.before_percent:.2f} -> {fitted.after_percent:.2f} % of the eye distance"
+    )
+    say({"file": str(out), **numbers}, text, as_json=as_json)
+
+
 def add_to(parent: App) -> None:
     """Registers these commands."""
     parent.command(synth)
     parent.command(pretrain)
+    parent.command(fit_seating)

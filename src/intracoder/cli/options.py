@@ -13,6 +13,8 @@ from cyclopts import Parameter
 from intracoder.config import RunConfig, from_mapping, load_config
 from intracoder.errors import ConfigError
 
+PRESET_SIZES = {"fast": "S", "quality": "M", "studio": "L"}
+
 ConfigFile = Annotated[Path | None, Parameter(name="--config", help="TOML file of options; flags go over it.")]
 Set = Annotated[
     list[str] | None,
@@ -22,6 +24,11 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Machine-reada
 Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="No progress.")]
 Minutes = Annotated[float | None, Parameter(help="Training budget, minutes.")]
 Steps = Annotated[int | None, Parameter(help="Training budget in steps, exactly repeatable; instead of minutes.")]
+Preset = Annotated[
+    Literal["fast", "quality", "studio"] | None,
+    Parameter(help="Network: fast (S), quality (M) or studio (L); left out, what suits the hardware."),
+]
+Person = Annotated[str | None, Parameter(help="Whose face, by name; the training's source by default.")]
 Plain = Annotated[bool, Parameter(negative="", help="The plain autoencoder, for teaching and as baseline.")]
 Color = Annotated[Literal["none", "reinhard", "skin", "learned"] | None, Parameter(help="Colour matching.")]
 Blend = Annotated[Literal["feather", "poisson", "multiband"] | None, Parameter(help="Blending.")]
@@ -69,9 +76,16 @@ def _with(config: RunConfig, key: str, value: object, *, where: str) -> RunConfi
     return dataclasses.replace(config, **{table: changed})
 
 
-def training_flags(*, minutes: float | None, steps: int | None, plain: bool) -> dict[str, object]:
+def training_flags(
+    *, minutes: float | None, steps: int | None, plain: bool, preset: str | None = None
+) -> dict[str, object]:
     """Named flags of training."""
-    return {"train.minutes": minutes, "train.steps": steps, "train.plain": plain or None}
+    return {
+        "train.minutes": minutes,
+        "train.steps": steps,
+        "train.plain": plain or None,
+        "train.size": PRESET_SIZES[preset] if preset else None,
+    }
 
 
 def render_flags(

@@ -20,7 +20,9 @@ from intracoder.cli.options import (
     Json,
     Label,
     Minutes,
+    Person,
     Plain,
+    Preset,
     Quiet,
     Set,
     Steps,
@@ -40,13 +42,14 @@ def demo(
     out: Annotated[Path, Parameter(help="Folder of the results.")] = Path("datasets/generated"),
     minutes: Minutes = None,
     steps: Steps = None,
+    preset: Preset = None,
     config: ConfigFile = None,
     settings: Set = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Runs the whole pipeline on the packaged pair of people who don't exist."""
-    flags = training_flags(minutes=minutes, steps=steps, plain=False)
+    flags = training_flags(minutes=minutes, steps=steps, plain=False, preset=preset)
     with logged(LOG), progress_on(quiet=quiet) as progress:
         outputs = app.demo(out, config=resolved(config, settings, flags), progress=progress)
     lines = [
@@ -73,6 +76,7 @@ def swap(
     source_face_image: Annotated[Path | None, Parameter(help="Like --face-image, for the source.")] = None,
     minutes: Minutes = None,
     steps: Steps = None,
+    preset: Preset = None,
     plain: Plain = False,
     color: Color = None,
     blend: Blend = None,
@@ -85,7 +89,7 @@ def swap(
 ) -> None:
     """Puts the source's face into the target: everything, resumable."""
     flags = {
-        **training_flags(minutes=minutes, steps=steps, plain=plain),
+        **training_flags(minutes=minutes, steps=steps, plain=plain, preset=preset),
         **render_flags(color=color, blend=blend, label=label, disclosure=disclosure),
     }
     request = app.SwapRequest(
@@ -160,6 +164,7 @@ def train(
     consent: Consent = None,
     minutes: Minutes = None,
     steps: Steps = None,
+    preset: Preset = None,
     plain: Plain = False,
     config: ConfigFile = None,
     settings: Set = None,
@@ -168,7 +173,7 @@ def train(
     """Trains a model on face sets. Takes torchrun, which trains on several devices at once."""
     from intracoder.training.parallel import World
 
-    flags = training_flags(minutes=minutes, steps=steps, plain=plain)
+    flags = training_flags(minutes=minutes, steps=steps, plain=plain, preset=preset)
     grants = app.source_grants(source, use=use, consent=consent)
     with logged(model / "train.log"), progress_on(quiet=quiet) as progress:
         app.train(
@@ -221,7 +226,7 @@ def render(
     target: Annotated[Path, Parameter(help="Clip or picture to edit.")],
     target_set: Annotated[Path, Parameter(help="Its face set, made with extract --target.")],
     out: Annotated[Path, Parameter(help="Output file.")],
-    person: Annotated[str | None, Parameter(help="Whose face, by name; the training's source by default.")] = None,
+    person: Person = None,
     use: Use = "private",
     color: Color = None,
     blend: Blend = None,
@@ -274,6 +279,7 @@ def explain(
     target: Annotated[Path, Parameter(help="The swap's target clip.")],
     frame: Annotated[int | None, Parameter(help="Frame; one with much going on by default.")] = None,
     out: Annotated[Path, Parameter(help="Picture to write.")] = Path("stages.png"),
+    person: Person = None,
     use: Use = "private",
     config: ConfigFile = None,
     settings: Set = None,
@@ -287,6 +293,7 @@ def explain(
         frame=frame,
         config=resolved(config, settings),
         use=use,
+        person=person,
     )
     say({}, str(out), as_json=False)
 

@@ -67,6 +67,13 @@ def choose_compute(device: DeviceName = "auto", precision: Precision = "auto", t
     )
 
 
+def device_memory_gib(device: torch.device) -> float | None:
+    """Memory of a CUDA device; None for others, which share the computer's."""
+    if device.type != "cuda":
+        return None
+    return float(torch.cuda.get_device_properties(device).total_memory) / 2**30
+
+
 def usable_cores() -> int:
     """CPU cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

@@ -129,8 +129,8 @@ def shape_from_motion(
     return np.asarray(shape)
 
 
-def lay_on(shape: Shape, other: Shape) -> HeadFit:
-    """The similarity that lays one head at rest on another where the edge of a swapped face is.
+def lay_on(shape: Float64[np.ndarray, "_ 3"], other: Float64[np.ndarray, "_ 3"]) -> HeadFit:
+    """The similarity that lays one head at rest on another where the edge of a swapped face is; irises don't count.
 
     A new face has to meet the head that it is put on along its edge; what lies inside it is what differs.
     """

@@ -100,7 +100,8 @@ def _swept(suite: Suite) -> Iterator[ClipPlan]:
             # the next in the circle: everybody is a partner as often as an owner
             for k in range(1, sweep.partners + 1):
                 partner = order[(place + k) % len(order)]
-                yield dataclasses.replace(own, person=partner, kind="full")
+                shown = own.frames[:: sweep.partner_every]
+                yield dataclasses.replace(own, person=partner, kind=sweep.partner_kind, frames=shown)
 
 
 def _random_track(rng: np.random.Generator, sweep: Sweep, owner: str) -> Track:

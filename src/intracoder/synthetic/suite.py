@@ -15,7 +15,7 @@ from intracoder.synthetic.lights import Light
 from intracoder.synthetic.occluder import Occluder
 from intracoder.synthetic.quality import Quality
 
-PACKAGED: Final = ("benchmark", "occluded", "pretrain", "tiny")
+PACKAGED: Final = ("benchmark", "occluded", "pretrain", "seating", "tiny")
 """Suites that ship with the package."""
 Kind = Literal["own", "face", "full"]
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -80,6 +80,10 @@ class Sweep:
     """Frames of the performance between two that are rendered."""
     partners: int = 1
     """Other people who give each performance too."""
+    partner_kind: Literal["full", "face"] = "full"
+    """What they give: their whole head, or their inner face on the owner's (the truth of a swap)."""
+    partner_every: int = 1
+    """Of the owner's rendered frames, each how-manieth they give too."""
     hdris: tuple[str, ...] = ("studio",)
     yaw_deg: tuple[float, float] = (12.0, 40.0)
     """From, to; so for what follows."""
@@ -95,7 +99,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         """Checks ranges."""
-        for name in ("rounds", "frames", "step"):
+        for name in ("rounds", "frames", "step", "partner_every"):
             require(getattr(self, name) >= 1, f"sweep.{name}", "at least 1", getattr(self, name))
         require(self.partners >= 0, "sweep.partners", "at least 0", self.partners)
         require(bool(self.hdris), "sweep.hdris", "at least one", self.hdris)

@@ -20,7 +20,7 @@ from intracoder.faceset.likeness_file import save_likenesses
 from intracoder.faceset.person import PersonFrames
 from intracoder.nets.base import Start, new_start
 from intracoder.nets.cost import net_cost, peak_memory_mib
-from intracoder.nets.device import Compute, step_generator
+from intracoder.nets.device import Compute, device_memory_gib, step_generator
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
 from intracoder.nets.losses import intracoder_losses, of_slice
 from intracoder.nets.model_card import CARD_FILE, ConsentCard, ModelCard, PersonCard, TrainingFacts, read_card
@@ -63,6 +63,9 @@ WARM_REFERENCE_LIGHT = 0.5
 """Strength of the reference's light changes from base weights, which know already how far it can be trusted."""
 LEARNED_SHARE = 0.5
 """Of the weights in use that the training has learned; the rest is the base's."""
+STUDIO_MINUTES = 45.0
+STUDIO_GIB = 20.0
+"""Budget and GPU memory from which on L is chosen by itself: it starts from nothing and is twenty times S's work."""
 IMPROVEMENT = 0.998
 """A held-out loss counts as better below this share of the best so far."""
 OVERFIT = 1.02
@@ -85,10 +88,13 @@ class TrainingResult:
 
 
 def network_for(config: TrainConfig, people: int, compute: Compute) -> IntracoderConfig:
-    """The preset asked for; auto takes S on a CPU and M on a GPU."""
+    """The size asked for; auto takes S on a CPU, M on a GPU, L on a large GPU that is given time for it."""
     size = config.size
     if size == "auto":
         size = "S" if compute.device.type == "cpu" else "M"
+        has_time = config.steps is None and (config.minutes or 0) >= STUDIO_MINUTES
+        if has_time and (device_memory_gib(compute.device) or 0) >= STUDIO_GIB:
+            size = "L"
     return preset(size, people=people, plain=config.plain)
 
 

@@ -77,8 +77,8 @@ class FaceReader:
             return None
         widest = max(faces, key=lambda face: float(face.box[2] - face.box[0]))
         first, _ = self._landmarker.landmarks(frame.pixels, widest.points5)
-        points, presence = self._landmarker.landmarks(frame.pixels, first)
-        if presence < PRESENCE_MIN:
+        points = self.read_near(frame, first)
+        if points is None:
             return None
         low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
         box = np.concatenate([low, high]).astype(np.float32)
@@ -86,6 +86,11 @@ class FaceReader:
         track = FaceTrack(track_id=0, faces=(face,))
         (aligned,) = align_track(track, template=TEMPLATE, crop_px=CROP_PX, smooth_frames=1)
         return points, self._landmarker.blendshapes(points), aligned.frame_to_crop
+
+    def read_near(self, frame: Frame, near: Points) -> Points | None:
+        """Landmarks of the face about these ones; None where there is none."""
+        points, presence = self._landmarker.landmarks(frame.pixels, near)
+        return points if presence >= PRESENCE_MIN else None
 
 
 def gather_performances(folder: Path, reader: FaceReader, cast: Ensemble, progress: Progress = silent) -> None:
@@ -166,6 +171,15 @@ def _description(folder: Path, stem: str) -> dict[str, object]:
     if not isinstance(found, dict) or not isinstance(found.get("person"), str):
         raise ConfigError(f"{path}: expected a table with person and frames; render it again")
     return found
+
+
+def moments_of(folder: Path, stem: str) -> tuple[str, tuple[int, ...]]:
+    """Who gives a clip's performance, and which of its frames are shown.
+
+    Raises:
+        ConfigError: The clip's description can't be read.
+    """
+    return _person(folder, stem), tuple(_moments(folder, stem))
 
 
 def _person(folder: Path, stem: str) -> str:
