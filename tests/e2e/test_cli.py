@@ -270,7 +270,6 @@ def test_a_person_is_added_to_a_model_and_rendered_by_name(place, swapped, tmp_p
     assert np.abs(eve - first).max() > 40
 
 
-
 def test_the_target_itself_has_nothing_to_verify(place):
     assert place.run("verify", place.target).code == 1
 

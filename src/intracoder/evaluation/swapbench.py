@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from intracoder.errors import ConfigError, MediaError, NoFaceError
+from intracoder.errors import BlendError, ConfigError, MediaError, NoFaceError, TrainingError
 from intracoder.evaluation.evaluator import Trial
 from intracoder.evaluation.methods import Finished, Method
 from intracoder.evaluation.performance import neutral
@@ -169,7 +169,7 @@ def _run(plan: Plan, consent_basis: str, evaluator: Scorer, progress: Progress) 
         card = evaluator.evaluate(trial, progress)
         slices = frame_slices(evaluator.readings_of(trial))
         result = dataclasses.replace(made, card=card, frame_slices=slices)
-    except (NoFaceError, MediaError) as error:
+    except (NoFaceError, MediaError, BlendError, TrainingError) as error:
         result = plan.result(error=str(error))
     keep_result(plan, result)
     return result
