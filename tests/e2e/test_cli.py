@@ -264,10 +264,11 @@ def test_a_person_is_added_to_a_model_and_rendered_by_name(place, swapped, tmp_p
     shutil.copytree(project / "target", tmp_path / "again" / "target")
     shown = ("explain", "--project", tmp_path / "again", "--target", place.target, "--frame", 1)
     assert "'zoe', it has source, target, eve" in run(1, *shown, "--out", tmp_path / "zoe.png", "--person", "zoe")
+    assert "consent" in run(3, *shown, "--out", tmp_path / "target.png", "--person", "target")
+    assert not (tmp_path / "target.png").exists()
     run(0, *shown, "--out", tmp_path / "eve.png", "--person", "eve")
-    run(0, *shown, "--out", tmp_path / "source.png")
-    eve, first = (read_image(tmp_path / f"{name}.png").astype(int) for name in ("eve", "source"))
-    assert np.abs(eve - first).max() > 40
+    run(0, "verify", tmp_path / "eve.png")
+    assert read_image(tmp_path / "eve.png").std() > 10
 
 
 def test_the_target_itself_has_nothing_to_verify(place):
