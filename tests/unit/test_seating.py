@@ -1,5 +1,6 @@
 """How faces sit in other heads: a linear function of two heads' difference; fitting finds one that is there."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -112,14 +113,10 @@ def test_what_has_nothing_to_do_with_the_heads_is_not_learned_as_if_it_had():
     rng = np.random.default_rng(1)
     order = rng.permutation(24)
     shuffled = [
-        SeatedFace(
-            source=face.source,
-            target=face.target,
+        dataclasses.replace(
+            face,
             source_rest=faces[2 * order[k // 2]].source_rest,
             target_rest=faces[2 * order[(k // 2 + (1 if k % 2 == 0 else 3)) % 24]].source_rest,
-            heads=face.heads,
-            planned=face.planned,
-            truth=face.truth,
         )
         for k, face in enumerate(faces)
     ]

@@ -191,7 +191,7 @@ def _solve(
 
 _NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 _DAMPING = 0.8  # what smooths the 5-point Laplacian best
-_STALLED = 0.9  # a cycle that leaves more than this of the residual; a good one leaves a tenth
+_STALLED = 0.9  # a cycle that leaves more than this of the residual gets nowhere
 _STEPS = 10  # most conjugate gradient steps / (height + width)
 
 

@@ -124,7 +124,12 @@ def unposed(points: Points, head: HeadFit) -> Shape:
 
 def posed(shape: Shape, head: HeadFit) -> Points:
     """The inverse of ``unposed``: a shape put where ``head`` is, pixels."""
-    return np.asarray(head.scale * shape @ head.rotation.T + head.translation, dtype=np.float32)
+    return placed(shape, head).astype(np.float32)
+
+
+def placed(points: Float64[np.ndarray, "*n 3"], fit: HeadFit) -> Float64[np.ndarray, "*n 3"]:
+    """Any points through a similarity, in the units of its translation."""
+    return np.asarray(fit.scale * points @ fit.rotation.T + fit.translation)
 
 
 # ---- matrices --------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from intracoder.ops.geometry import placed
 from intracoder.ops.structure import lay_on
 from intracoder.ops.topology import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, SURFACE_COUNT, canonical_points
 from intracoder.records import Shape
@@ -52,5 +53,4 @@ class Seating:
 
 def upright(shape: Shape) -> Float64[np.ndarray, "468 3"]:
     """The surface of a head laid on the canonical one, where heads can be compared point by point."""
-    laid = lay_on(shape, canonical_points())
-    return np.asarray(laid.scale * shape[:SURFACE_COUNT] @ laid.rotation.T + laid.translation)
+    return placed(shape[:SURFACE_COUNT], lay_on(shape, canonical_points()))

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
-from intracoder.ops.geometry import fit_weighted
+from intracoder.ops.geometry import fit_weighted, placed
 from intracoder.ops.topology import EYE_CORNERS, SURFACE_COUNT, canonical_points
 from intracoder.records import HeadFit, Shape
 
@@ -124,8 +124,7 @@ def shape_from_motion(
         squared = np.einsum("nia,nib->ab", rotation[:, :2], rotation[:, :2])
         seen = np.einsum("nia,npi->pa", rotation[:, :2], still)
         shape = np.linalg.solve(squared + prior, (seen + read @ prior).T).T
-        upright = lay_on(shape, read)
-        shape = upright.scale * shape @ upright.rotation.T + upright.translation
+        shape = placed(shape, lay_on(shape, read))
     return np.asarray(shape)
 
 

@@ -28,6 +28,7 @@ from intracoder.faceset.likeness import (
 )
 from intracoder.media.reader import read_frames
 from intracoder.ops.expression import fit_shape_basis
+from intracoder.ops.geometry import placed
 from intracoder.ops.seating import Seating, upright
 from intracoder.ops.topology import EYE_CORNERS, SURFACE_COUNT, mirror_indices
 from intracoder.protocols import Progress, silent
@@ -35,9 +36,9 @@ from intracoder.records import HeadFit, Points, Shape
 from intracoder.training.performances import FaceReader, moments_of
 
 RANK: Final = 16
-"""Numbers of two heads that count; with all of them landmarks come no nearer."""
+"""Numbers of two heads that count: 8 leave people left out 5 % further off, 40 bring them 1 % nearer."""
 RIDGE: Final = 0.3
-"""In units of the heads' mean squared difference from their mean; .1 to 1 are equally good for people left out."""
+"""In units of the heads' mean squared difference from their mean; .1 and 1 are 1 and 2 % worse for people left out."""
 _DEPTH_RIDGE: Final = 0.3
 """Keeps the depth of an offset at 0 where few frames show it, in frames."""
 _PERSON_RIDGE: Final = 0.1
@@ -52,7 +53,9 @@ class ReadClip:
 
     person: str
     moments: tuple[int, ...]
+    """Frame numbers of the performance that show a face."""
     points: Float32[np.ndarray, "n 478 3"]
+    """Pixels."""
     blendshapes: Float32[np.ndarray, "n 52"]
 
 
@@ -61,9 +64,10 @@ class SeatedFace:
     """One person's face on another's head: where it was planned to be, and where it is."""
 
     source: str
-    """Name of the source's own clip."""
+    """Name of the source's own clip; and the target's."""
     target: str
     source_rest: Shape
+    """Their heads at rest, cm."""
     target_rest: Shape
     heads: tuple[HeadFit, ...]
     """Of the target, in every frame."""
@@ -88,11 +92,8 @@ class SeatedFace:
         return np.asarray(np.linalg.solve(squared, np.einsum("nia,npi->ap", views, missed)).T)
 
     def _seen(self, offset: Float64[np.ndarray, "468 3"] | float) -> Float64[np.ndarray, "n 468 2"]:
-        rows = [
-            (head.scale * (shape + offset) @ head.rotation.T + head.translation)[:, :2]
-            for shape, head in zip(self.planned, self.heads, strict=True)
-        ]
-        return np.stack(rows)
+        rows = zip(self.planned, self.heads, strict=True)
+        return np.stack([placed(shape + offset, head)[:, :2] for shape, head in rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -213,14 +214,13 @@ def _seated(
     rests = _rests(source[1], target[1])
     acted = rests[1].perform(target[1].points[rows], target[1].blendshapes[rows])
     laid, worn = laid_on(rests[0].shape, acted, rests[1])
-    planned = laid.scale * worn @ laid.rotation.T + laid.translation
     return SeatedFace(
         source=source[0],
         target=target[0],
         source_rest=rests[0].shape,
         target_rest=rests[1].shape,
         heads=acted.heads,
-        planned=planned[:, :SURFACE_COUNT],
+        planned=placed(worn[:, :SURFACE_COUNT], laid),
         truth=np.stack(truth),
     )
 
