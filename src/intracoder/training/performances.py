@@ -105,11 +105,10 @@ def gather_performances(folder: Path, reader: FaceReader, cast: Ensemble, progre
         raise ConfigError(f"{folder}: expected clips/*.mp4 as the command synth writes them, found none")
     for number, path in enumerate(clips):
         progress("gather", float(number), float(len(clips)), path.stem)
-        moments = _moments(folder, path.stem)
+        owner, moments = moments_of(folder, path.stem)
         own = dict(zip(moments, read_frames(path), strict=False))
-        others = [(p, _moments(folder, p.stem)) for p in sorted((folder / "gt").glob(f"{path.stem}_as_*.mp4"))]
-        acted = [(_person(folder, p.stem), dict(zip(m, read_frames(p), strict=False))) for p, m in others]
-        owner = _person(folder, path.stem)
+        others = [(p, *moments_of(folder, p.stem)) for p in sorted((folder / "gt").glob(f"{path.stem}_as_*.mp4"))]
+        acted = [(person, dict(zip(shown, read_frames(p), strict=False))) for p, person, shown in others]
         for moment, picture in own.items():
             read = reader.read(picture)
             if read is None:
@@ -162,33 +161,20 @@ def _add(
     return name, len(cast.rows[name]) - 1
 
 
-def _description(folder: Path, stem: str) -> dict[str, object]:
-    path = folder / "meta" / f"{stem}.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as a clip's description: {error}; render it again") from error
-    if not isinstance(found, dict) or not isinstance(found.get("person"), str):
-        raise ConfigError(f"{path}: expected a table with person and frames; render it again")
-    return found
-
-
 def moments_of(folder: Path, stem: str) -> tuple[str, tuple[int, ...]]:
     """Who gives a clip's performance, and which of its frames are shown.
 
     Raises:
         ConfigError: The clip's description can't be read.
     """
-    return _person(folder, stem), tuple(_moments(folder, stem))
-
-
-def _person(folder: Path, stem: str) -> str:
-    return str(_description(folder, stem)["person"])
-
-
-def _moments(folder: Path, stem: str) -> Sequence[int]:
-    """Which frames of the performance a clip shows."""
-    frames = _description(folder, stem).get("frames")
+    path = folder / "meta" / f"{stem}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read as a clip's description: {error}; render it again") from error
+    person, frames = (found.get("person"), found.get("frames")) if isinstance(found, dict) else (None, None)
+    if not isinstance(person, str):
+        raise ConfigError(f"{path}: expected a table with person and frames; render it again")
     if not isinstance(frames, list) or not all(isinstance(f, dict) and isinstance(f.get("frame"), int) for f in frames):
-        raise ConfigError(f"{folder / 'meta' / stem}.json: expected frames with their numbers; render it again")
-    return [frame["frame"] for frame in frames]
+        raise ConfigError(f"{path}: expected frames with their numbers; render it again")
+    return person, tuple(frame["frame"] for frame in frames)
