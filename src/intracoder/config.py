@@ -157,6 +157,12 @@ class RenderConfig:
     """Further size of the hull's upper part; less keeps more of the target's hair and temples."""
     feather: float = 0.1
     """Width of the alpha edge, fraction of the crop side."""
+    seat_tilt: float = 0.0
+    """Degrees by which the face is tipped back in the head, -15..15: to be judged by eye, with the command explain."""
+    seat_size: float = 1.0
+    """How many times as large as found the face is made, 0.8..1.25."""
+    seat_height: float = 0.0
+    """How far up from where it was found the face is moved, -0.2..0.2 of the distance of the outer eye corners."""
     sharpness: bool = True
     """Bring the face to the target's measured sharpness and noise."""
     min_face_px: int = 24
@@ -178,6 +184,9 @@ class RenderConfig:
         require(0 <= self.complexion <= 1, "render.complexion", "0..1", self.complexion)
         require(0 <= self.relight <= 1, "render.relight", "0..1", self.relight)
         require(0 <= self.feather <= 0.2, "render.feather", "0..0.2", self.feather)
+        require(-15 <= self.seat_tilt <= 15, "render.seat_tilt", "-15..15", self.seat_tilt)
+        require(0.8 <= self.seat_size <= 1.25, "render.seat_size", "0.8..1.25", self.seat_size)
+        require(-0.2 <= self.seat_height <= 0.2, "render.seat_height", "-0.2..0.2", self.seat_height)
         require(self.min_face_px >= 8, "render.min_face_px", "at least 8", self.min_face_px)
         require(self.segment_frames >= 2, "render.segment_frames", "at least 2", self.segment_frames)
         require(0 <= self.crf <= 51, "render.crf", "0..51", self.crf)

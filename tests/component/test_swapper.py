@@ -6,6 +6,7 @@ from toy_actors import TINY, both, track_of
 from intracoder.config import TrainConfig
 from intracoder.errors import NoFaceError, WeightsError
 from intracoder.ops.geometry import transform_points
+from intracoder.ops.seating import Seat
 from intracoder.records import FaceTrack, PlannedFace
 from intracoder.swap.swapper import IntracoderSwapper
 from intracoder.training.loop import train_intracoder
@@ -41,6 +42,17 @@ def test_the_expression_of_a_plan_is_the_targets(model):
     plan = swapper(model).plan(track_of(both()[1]))
     opening = [np.linalg.norm(p.swapped_points[13] - p.swapped_points[14]) for p in plan]
     assert opening[7] > opening[0] + 5
+
+
+def test_a_seat_by_hand_moves_the_face_and_nothing_of_the_targets(model):
+    track = track_of(both()[1])
+    plain, seated = swapper(model).plan(track), swapper(model, seat=Seat(size=1.1, height=0.1)).plan(track)
+    for before, after in zip(plain, seated, strict=True):
+        np.testing.assert_array_equal(after.target_points, before.target_points)
+        np.testing.assert_array_equal(after.frame_to_crop, before.frame_to_crop)
+        wide = [np.ptp(one.swapped_points[:468, 0]) for one in (before, after)]
+        assert wide[1] == pytest.approx(1.1 * wide[0], rel=0.01)
+        assert after.swapped_points[4, 1] < before.swapped_points[4, 1]
 
 
 def test_swaps_are_deterministic_and_batches_do_not_matter(model):

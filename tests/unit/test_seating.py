@@ -9,8 +9,9 @@ from face_shapes import canonical_shape, rotation
 
 from intracoder.errors import TrainingError
 from intracoder.faceset.likeness import packaged_seating
-from intracoder.ops.seating import Seating, upright
-from intracoder.ops.topology import EYE_LEFT, IRIS_LEFT, canonical_points, mirror_indices
+from intracoder.ops.geometry import placed
+from intracoder.ops.seating import Seat, Seating, upright
+from intracoder.ops.topology import EYE_CORNERS, EYE_LEFT, IRIS_LEFT, OVAL, canonical_points, mirror_indices
 from intracoder.records import HeadFit
 from intracoder.training.seating import RANK, SeatedFace, fit_seating, pack_seating
 
@@ -149,3 +150,19 @@ def test_the_packaged_function_moves_points_by_millimetres_and_treats_both_sides
     assert 0.005 < np.linalg.norm(offset, axis=1).mean() < 0.5
     mirrored = offset[mirror_indices()[:468]] * [-1.0, 1.0, 1.0]
     assert np.abs(offset - mirrored).max() < 0.05
+
+
+def test_a_seat_by_hand_tips_enlarges_and_lifts_about_the_outlines_middle():
+    shape = canonical_shape()
+    middle = shape[list(OVAL)].mean(axis=0)
+    eyes = np.linalg.norm(shape[EYE_CORNERS[0]] - shape[EYE_CORNERS[3]])
+    np.testing.assert_array_equal(placed(shape, Seat().move(shape)), shape)
+    tipped = placed(shape, Seat(tilt_deg=10.0).move(shape))
+    # y is down and z away: the nose goes up, the chin comes nearer, the outline's middle stays
+    assert tipped[NOSE_TIP, 1] < shape[NOSE_TIP, 1] - 0.5
+    assert tipped[CHIN, 2] < shape[CHIN, 2] - 0.5
+    np.testing.assert_allclose(tipped[list(OVAL)].mean(axis=0), middle, atol=1e-12)
+    grown = placed(shape, Seat(size=1.1).move(shape))
+    np.testing.assert_allclose(grown - middle, 1.1 * (shape - middle), atol=1e-12)
+    lifted = placed(shape, Seat(height=0.1).move(shape)) - shape
+    np.testing.assert_allclose(lifted, np.tile([0.0, -0.1 * eyes, 0.0], (len(shape), 1)), atol=1e-12)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intracoder.app.consents import consent_states, kept_grants
-from intracoder.app.rendering import render_job
+from intracoder.app.rendering import render_job, swapper_of
 from intracoder.build import compositor, face_networks
 from intracoder.config import RunConfig
 from intracoder.errors import NoFaceError
@@ -88,21 +88,17 @@ def explain(
     from intracoder.evaluation.stages import draw_stages
     from intracoder.media.reader import read_frames
     from intracoder.provenance.guard import ContentGuard
-    from intracoder.swap.swapper import IntracoderSwapper
 
     kept_grants(model, use=use, person=person)  # refuses before any work
     guard = ContentGuard()
     guard.check_file(target)
-    options = config.train
-    swapper = IntracoderSwapper(
-        model, source=person, device=options.device, precision=options.precision, threads=options.threads
-    )
+    swapper = swapper_of(model, person, config)
     job = render_job(swapper, model, target, target_set, target_set.parent / "render", config)
     chosen = _telling_frame(target_set) if frame is None else frame
     if chosen not in job.faces:
         raise NoFaceError(f"{target}: frame {chosen} shows no face to swap; choose another --frame")
     (found,) = list(read_frames(target, start=chosen, stop=chosen + 1))
-    parts = compositor(swapper, model, config.render, options)
+    parts = compositor(swapper, model, config.render, config.train)
     (stages,) = parts.compose([found], [job.faces[chosen]])
     drawn = draw_stages(stages, swapper.planes(job.faces[chosen]))
     publish_picture(drawn, picture, model, target, use=use, person=person, guard=guard)

@@ -68,7 +68,6 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     from intracoder.provenance.marking import Marker
     from intracoder.swap.pipeline import clear, record_id_of
     from intracoder.swap.pipeline import render as render_frames
-    from intracoder.swap.swapper import IntracoderSwapper
 
     grants = kept_grants(model, use=use, person=person)
     info = fitting_output(target, output)
@@ -78,11 +77,8 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     if guard is None:
         guard = ContentGuard()
         guard.check_file(target)
-    options = config.train
     digest = model_sha256(model)
-    swapper = IntracoderSwapper(
-        model, source=person, device=options.device, precision=options.precision, threads=options.threads
-    )
+    swapper = swapper_of(model, person, config)
     job = render_job(swapper, model, target, target_set, work or target_set.parent / "render", config)
     job = dataclasses.replace(job, record_id=record_id)
     marker = Marker(
@@ -97,7 +93,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     )
     unsigned = new_beside(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    parts = compositor(swapper, model, config.render, options)
+    parts = compositor(swapper, model, config.render, config.train)
     frames = render_frames(job, parts, marker.mark_frame, marker.container_tags(), unsigned, progress=progress)
     rendered = time.monotonic()
     marked = marker.finish(unsigned, output, progress=progress)
@@ -115,6 +111,22 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     )
     save_report(report, report_path(output))
     return report
+
+
+def swapper_of(model: Path, person: str | None, config: RunConfig) -> IntracoderSwapper:
+    """A model's swapper as the options say; WeightsError where ``model`` holds no such person or is damaged."""
+    from intracoder.ops.seating import Seat
+    from intracoder.swap.swapper import IntracoderSwapper
+
+    options, render = config.train, config.render
+    return IntracoderSwapper(
+        model,
+        source=person,
+        seat=Seat(tilt_deg=render.seat_tilt, size=render.seat_size, height=render.seat_height),
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    )
 
 
 def fitting_output(target: Path, output: Path) -> MediaInfo:

@@ -13,13 +13,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Float64
 
 from intracoder.ops.geometry import placed
 from intracoder.ops.structure import lay_on
-from intracoder.ops.topology import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, SURFACE_COUNT, canonical_points
-from intracoder.records import Shape
+from intracoder.ops.topology import (
+    EYE_CORNERS,
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    OVAL,
+    SURFACE_COUNT,
+    canonical_points,
+)
+from intracoder.records import HeadFit, Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +59,27 @@ class Seating:
         for iris, lids in ((IRIS_LEFT, EYE_LEFT), (IRIS_RIGHT, EYE_RIGHT)):
             offset[list(iris)] = offset[list(lids)].mean(axis=0)
         return offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """What is corrected by hand; about the middle of the face's outline, so that this stays where it is."""
+
+    tilt_deg: float = 0.0
+    """How far the face is tipped back."""
+    size: float = 1.0
+    """How many times as large it is made."""
+    height: float = 0.0
+    """How far up it is moved, in distances of the outer eye corners."""
+
+    def move(self, shape: Shape) -> HeadFit:
+        """The same as a similarity in the axes of a face at rest, centimetres."""
+        middle = shape[list(OVAL)].mean(axis=0)
+        eyes = np.linalg.norm(shape[EYE_CORNERS[0]] - shape[EYE_CORNERS[3]])
+        rotation = cv2.Rodrigues(np.array([-np.deg2rad(self.tilt_deg), 0.0, 0.0]))[0]
+        up = np.array([0.0, -self.height * eyes, 0.0])
+        translation = middle - self.size * rotation @ middle + up
+        return HeadFit(scale=self.size, rotation=rotation, translation=translation)
 
 
 def upright(shape: Shape) -> Float64[np.ndarray, "468 3"]:

@@ -23,6 +23,8 @@ from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
 from intracoder.ops.complexion import ENOUGH_FRAMES, measure_complexion
 from intracoder.ops.geometry import align_track, posed, transform_points, unposed
+from intracoder.ops.seating import Seat
+from intracoder.ops.structure import combined
 from intracoder.records import (
     AlignedFace,
     Blendshapes,
@@ -69,6 +71,7 @@ class IntracoderSwapper:
         *,
         source: str | None = None,
         detail: int = DETAIL,
+        seat: Seat = Seat(),
         device: DeviceName = "auto",
         precision: Precision = "auto",
         threads: int = 0,
@@ -79,6 +82,7 @@ class IntracoderSwapper:
             model_folder: As the training wrote it.
             source: Whose face to draw; None takes the training's source.
             detail: Side of the finer references / the net's output; 1 for no finer detail than the crops show.
+            seat: Where in the target's head the face sits, beside what is found.
             device: Where to run.
             precision: Number format.
             threads: CPU threads; 0 takes all cores.
@@ -88,6 +92,7 @@ class IntracoderSwapper:
         """
         require(1 <= detail <= 4, "swap.detail", "1..4", detail)
         self._detail = detail
+        self._seat = seat
         self._compute = choose_compute(device, precision, threads)
         self._net, self._card = read_model(model_folder, self._compute)
         likenesses, _ = load_likenesses(model_folder, [person.name for person in self._card.people])
@@ -134,6 +139,7 @@ class IntracoderSwapper:
         bounds = shot_bounds(times, track.cuts, max_gap=CROP_SMOOTH_FRAMES // 2)
         rest = self._resting(aligned)
         heads = steady_heads(_heads(rest, aligned), times, bounds, HEAD_SMOOTH_FRAMES)
+        moved = self._seat.move(self._likeness.rest.shape)
         swapped: list[Points] = []
         features = []
         for inner, outer in stretches(bounds, STRETCH_FRAMES, margin=EXPRESSION_SMOOTH_FRAMES):
@@ -143,8 +149,9 @@ class IntracoderSwapper:
             steady = steady_rows(rows, times[outer], [(0, len(rows))], EXPRESSION_SMOOTH_FRAMES)
             part = steady[inner.start - outer.start : inner.stop - outer.start].reshape(-1, *shapes.shape[1:])
             worn = self._likeness.wearing(Performance(heads=tuple(heads[inner]), shapes=part), rest)
-            features.append(shape_features(worn.shapes, worn.heads))
-            swapped += [posed(shape, head) for shape, head in zip(worn.shapes, worn.heads, strict=True)]
+            seated = [combined(head, moved) for head in worn.heads]
+            features.append(shape_features(worn.shapes, seated))
+            swapped += [posed(shape, head) for shape, head in zip(worn.shapes, seated, strict=True)]
         references = self._references(np.concatenate(features), [start for start, _ in bounds])
         return tuple(
             PlannedParts(
