@@ -62,7 +62,6 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
         GuardError: The content guard refuses.
         MediaError, NoFaceError, ProvenanceError, WeightsError: As their names say.
     """
-    from intracoder.media.writer import check_output
     from intracoder.nets.model_card import model_sha256
     from intracoder.provenance.guard import ContentGuard
     from intracoder.provenance.marking import Marker
@@ -71,8 +70,6 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
 
     grants = kept_grants(model, use=use, person=person)
     info = fitting_output(target, output)
-    if not info.is_still:
-        check_output(output, audio_from=None if target.is_dir() else target)
     started = time.monotonic()
     if guard is None:
         guard = ContentGuard()
@@ -130,14 +127,17 @@ def swapper_of(model: Path, person: str | None, config: RunConfig) -> Intracoder
 
 
 def fitting_output(target: Path, output: Path) -> MediaInfo:
-    """The target's MediaInfo, after checking that ``output`` is of its kind."""
+    """The target's MediaInfo, after checking that ``output`` is of its kind and takes the target's sound."""
     from intracoder.media.reader import probe
+    from intracoder.media.writer import check_output
 
     info = probe(target)
     fitting = (".png", ".jpg", ".jpeg") if info.is_still else (".mp4", ".m4v", ".mov")
     if output.suffix.lower() not in fitting:
         kind = "picture" if info.is_still else "clip"
         raise ConfigError(f"{output}: {target} is a {kind}, expected an output ending in {', '.join(fitting)}")
+    if not info.is_still:
+        check_output(output, audio_from=None if target.is_dir() else target)
     return info
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intracoder.app.consents import source_grants
@@ -32,7 +33,6 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
         ConfigError: Started in several processes.
         IntracoderError: One line that says what to do; nothing half-written is left at the output.
     """
-    from intracoder.media.writer import check_output
     from intracoder.provenance.guard import ContentGuard
     from intracoder.training.parallel import require_alone
 
@@ -40,9 +40,7 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
     config, project = request.config, request.project_folder()
     seconds: dict[str, float] = {}
     grants = source_grants(request.sources, use=request.use, consent=request.consent)
-    info = fitting_output(request.target, request.output)
-    if not info.is_still:
-        check_output(request.output, audio_from=None if request.target.is_dir() else request.target)
+    fitting_output(request.target, request.output)
     for grant in grants:
         log.info("consent: %s, %s, for %s, record %s", grant.identity, grant.basis, request.use, grant.record_sha256)
     guard = guard or ContentGuard()
@@ -51,26 +49,7 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
     project.mkdir(parents=True, exist_ok=True)
     with atomic_path(project / "run.toml") as beside:
         beside.write_text(to_toml(config), encoding="utf-8")
-    source_set, target_set = project / "source", project / "target"
-    with _timed(seconds, "extract"):
-        source = extract(
-            request.sources, source_set, config=config, choice=request.source_choice, guard=guard, progress=progress
-        )
-        target = extract(
-            [request.target],
-            target_set,
-            config=config,
-            choice=request.target_choice,
-            is_target=True,
-            guard=guard,
-            progress=progress,
-        )
-    with _timed(seconds, "curate"):
-        for made in (source, target):
-            curated = curate(made.folder, config=config, progress=progress)
-            log.info("%s: %d faces kept, dropped %s", made.info.person, curated.kept, dict(curated.dropped))
-            for warning in curated.warnings:
-                log.warning("%s: %s", made.info.person, warning)
+    source_set, target_set = _face_sets(request, project, guard, seconds, progress)
     with _timed(seconds, "train"):
         train(
             source_set,
@@ -99,6 +78,34 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
     log.info("%s: frames %s, record %s", request.output, report.counts(), report.record_id)
     log.info("%s: %s", request.output, ", ".join(f"{k} {v:.1f} s" for k, v in report.stage_seconds.items()))
     return report
+
+
+def _face_sets(
+    request: SwapRequest, project: Path, guard: ContentGuard, seconds: dict[str, float], progress: Progress
+) -> tuple[Path, Path]:
+    """Extracts and curates source and target; the folders of their face sets."""
+    config = request.config
+    source_set, target_set = project / "source", project / "target"
+    with _timed(seconds, "extract"):
+        source = extract(
+            request.sources, source_set, config=config, choice=request.source_choice, guard=guard, progress=progress
+        )
+        target = extract(
+            [request.target],
+            target_set,
+            config=config,
+            choice=request.target_choice,
+            is_target=True,
+            guard=guard,
+            progress=progress,
+        )
+    with _timed(seconds, "curate"):
+        for made in (source, target):
+            curated = curate(made.folder, config=config, progress=progress)
+            log.info("%s: %d faces kept, dropped %s", made.info.person, curated.kept, dict(curated.dropped))
+            for warning in curated.warnings:
+                log.warning("%s: %s", made.info.person, warning)
+    return source_set, target_set
 
 
 @contextmanager
