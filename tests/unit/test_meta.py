@@ -1,6 +1,7 @@
 """The package as a whole: what help costs, how long files are, which words are used, what ships."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from intracoder.provenance.consent import load_consent, sha256_file
 from intracoder.provenance.packaged import PINNED_RECORDS, packaged_records
 
 SOURCES = sorted(Path(str(files("intracoder"))).rglob("*.py"))
+REPOSITORY = Path(__file__).parents[2]
 MAX_LINES = 420
 HEAVY = ("torch", "onnxruntime", "scipy", "cv2", "matplotlib", "av", "c2pa")
 FORBIDDEN = {
@@ -109,6 +111,26 @@ def test_every_weights_file_is_in_the_manifest_with_a_licence():
         assert entry.origin
 
 
+def test_every_weights_file_is_used():
+    named = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    assert [key for key, entry in read_manifest().items() if f'"{key}"' not in named and entry.file not in named] == []
+
+
+def test_documents_name_files_that_exist():
+    documents = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    assert len(documents) > 20
+    parts = [REPOSITORY / name for name in ("src", "tests", "benchmarks")]
+    code = [f"/{path.relative_to(REPOSITORY).as_posix()}" for part in parts for path in part.rglob("*.py")]
+    lost = []
+    for document in documents:
+        text = document.read_text(encoding="utf-8")
+        modules = re.findall(r"`([\w/]+\.py)`", text)
+        links = re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", text)
+        lost += [name for name in modules if not any(path.endswith(f"/{name}") for path in code)]
+        lost += [link for link in links if not (document.parent / link).exists()]
+    assert lost == []
+
+
 def test_every_pinned_record_ships():
     assert {signed.record.sha256 for signed in packaged_records()} == PINNED_RECORDS
 
@@ -126,7 +148,7 @@ def test_the_demo_clips_ship_with_consent_for_research(name, tmp_path, monkeypat
 
 
 def test_the_version_is_said_once():
-    project = Path(__file__).parents[2] / "pyproject.toml"
+    project = REPOSITORY / "pyproject.toml"
     stated = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
     import intracoder
 
