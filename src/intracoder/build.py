@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from intracoder.config import DetectConfig, RenderConfig, TrainConfig
+from intracoder.config import DetectConfig, RenderConfig, RunConfig, TrainConfig
 from intracoder.errors import ConfigError
 from intracoder.protocols import (
     Blender,
@@ -28,6 +28,7 @@ from intracoder.protocols import (
 
 if TYPE_CHECKING:
     from intracoder.swap.compositor import Compositor
+    from intracoder.swap.swapper import IntracoderSwapper
 
 PartT = TypeVar("PartT")
 ENHANCER_FILE = "enhancer.safetensors"
@@ -118,10 +119,26 @@ def _c2pa(target: Path) -> Signer:
     return C2paSigner(target=target)
 
 
-def _intracoder(model: Path, config: TrainConfig) -> Swapper:
+def intracoder_swapper(model: Path, person: str | None, config: RunConfig) -> IntracoderSwapper:
+    """A trained model as the options say; WeightsError where it holds no such person or is damaged.
+
+    Args:
+        model: Folder of the model.
+        person: Whose face is drawn, by the name in the model's card; None takes the training's source.
+        config: The ``render`` part's seat, and where the networks run.
+    """
+    from intracoder.ops.seating import Seat
     from intracoder.swap.swapper import IntracoderSwapper
 
-    return IntracoderSwapper(model, device=config.device, precision=config.precision, threads=config.threads)
+    train, render = config.train, config.render
+    return IntracoderSwapper(
+        model,
+        source=person,
+        seat=Seat(tilt_deg=render.seat_tilt, size=render.seat_size, height=render.seat_height),
+        device=train.device,
+        precision=train.precision,
+        threads=train.threads,
+    )
 
 
 def _bicubic(model: Path, config: TrainConfig, *, recolor: bool) -> Enhancer:
@@ -155,7 +172,7 @@ COLOR_MATCHERS: Mapping[str, Callable[[], ColorMatcher]] = {
     "learned": _skin,
 }
 BLENDERS: Mapping[str, Callable[[], Blender]] = {"feather": _feather, "poisson": _poisson, "multiband": _multiband}
-SWAPPERS: Mapping[str, Callable[[Path, TrainConfig], Swapper]] = {"intracoder": _intracoder}
+SWAPPERS: Mapping[str, Callable[[Path, str | None, RunConfig], Swapper]] = {"intracoder": intracoder_swapper}
 ENHANCERS: Mapping[str, Callable[..., Enhancer]] = {"bicubic": _bicubic, "learned": _learned}
 GUARD_SCORERS: Mapping[str, Callable[[], GuardScorer]] = {"open_nsfw": _open_nsfw}
 WATERMARKERS: Mapping[str, Callable[[], Watermarker]] = {"tilemark": _tilemark}

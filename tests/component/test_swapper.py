@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from toy_actors import TINY, both, track_of
 
-from intracoder.config import TrainConfig
+from intracoder.build import intracoder_swapper
+from intracoder.config import RenderConfig, RunConfig, TrainConfig
 from intracoder.errors import NoFaceError, WeightsError
 from intracoder.ops.geometry import transform_points
 from intracoder.ops.seating import Seat
@@ -53,6 +54,18 @@ def test_a_seat_by_hand_moves_the_face_and_nothing_of_the_targets(model):
         wide = [np.ptp(one.swapped_points[:468, 0]) for one in (before, after)]
         assert wide[1] == pytest.approx(1.1 * wide[0], rel=0.01)
         assert after.swapped_points[4, 1] < before.swapped_points[4, 1]
+
+
+def test_options_of_rendering_set_the_seat(model):
+    track = track_of(both()[1])
+    train = TrainConfig(device="cpu", precision="32-true", threads=1)
+    render = RenderConfig(seat_tilt=10.0, seat_size=1.1, seat_height=0.1)
+    by_options = intracoder_swapper(model, None, RunConfig(train=train, render=render)).plan(track)
+    by_hand = swapper(model, seat=Seat(tilt_deg=10.0, size=1.1, height=0.1)).plan(track)
+    as_found = swapper(model).plan(track)
+    for chosen, wanted, found in zip(by_options, by_hand, as_found, strict=True):
+        np.testing.assert_array_equal(chosen.swapped_points, wanted.swapped_points)
+        assert np.abs(chosen.swapped_points - found.swapped_points).max() > 1.0
 
 
 def test_swaps_are_deterministic_and_batches_do_not_matter(model):

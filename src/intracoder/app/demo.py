@@ -15,6 +15,7 @@ from intracoder.app.consents import kept_grants
 from intracoder.app.looking import explain, publish_picture
 from intracoder.app.requests import SwapRequest
 from intracoder.app.whole import swap
+from intracoder.build import intracoder_swapper
 from intracoder.config import RunConfig
 from intracoder.media.atomic import new_beside
 from intracoder.protocols import Progress, silent
@@ -71,7 +72,7 @@ def demo(folder: Path, *, config: RunConfig, progress: Progress = silent) -> Dem
     progress("pictures", 0.0, 3.0, "stages of one frame")
     explain(model, pair["target"], project / "target", outputs["_stages.png"], frame=None, config=config, use=USE)
     progress("pictures", 1.0, 3.0, "performance grid")
-    grid = draw_performance(project, outputs[".mp4"])
+    grid = draw_performance(project, outputs[".mp4"], config)
     publish_picture(grid, outputs["_grid.png"], model, pair["target"], use=USE)
     progress("pictures", 2.0, 3.0, "triptych")
     write_triptych(pair["target"], pair["source"], outputs[".mp4"], outputs["_triptych.mp4"], model)
@@ -85,15 +86,14 @@ def demo(folder: Path, *, config: RunConfig, progress: Progress = silent) -> Dem
     )
 
 
-def draw_performance(project: Path, output: Path) -> Image:
+def draw_performance(project: Path, output: Path, config: RunConfig) -> Image:
     """The seed's performance figure: rows of target, swapped and source faces, joined by what they share."""
     from intracoder.evaluation.figures import IdentityRow, draw_grid
     from intracoder.faceset.store import FaceSet
-    from intracoder.swap.swapper import IntracoderSwapper
 
     target, source = FaceSet.open(project / "target"), FaceSet.open(project / "source")
     (track,) = target.tracks()[:1]
-    swapper = IntracoderSwapper(project / "model")
+    swapper = intracoder_swapper(project / "model", None, config)
     planned = {p.frame_index: p for p in swapper.plan(track)}
     chosen = _spread(track.faces, GRID_COLUMNS)
     before = _window_crops(planned, project / "clips" / "target.mp4", chosen, swapper.crop_px)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intracoder.app.consents import consent_states, kept_grants
-from intracoder.app.rendering import render_job, swapper_of
-from intracoder.build import compositor, face_networks
+from intracoder.app.rendering import render_job
+from intracoder.build import compositor, face_networks, intracoder_swapper
 from intracoder.config import RunConfig
 from intracoder.errors import NoFaceError
 from intracoder.media.atomic import new_beside
@@ -92,7 +92,7 @@ def explain(
     kept_grants(model, use=use, person=person)  # refuses before any work
     guard = ContentGuard()
     guard.check_file(target)
-    swapper = swapper_of(model, person, config)
+    swapper = intracoder_swapper(model, person, config)
     job = render_job(swapper, model, target, target_set, target_set.parent / "render", config)
     chosen = _telling_frame(target_set) if frame is None else frame
     if chosen not in job.faces:

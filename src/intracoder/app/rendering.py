@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from intracoder import __version__
 from intracoder.app.consents import kept_grants
 from intracoder.app.reports import report_path, save_report
-from intracoder.build import ENHANCER_FILE, compositor
+from intracoder.build import ENHANCER_FILE, compositor, intracoder_swapper
 from intracoder.config import RunConfig
 from intracoder.errors import ConfigError, NoFaceError
 from intracoder.media.atomic import new_beside
@@ -75,7 +75,7 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
         guard = ContentGuard()
         guard.check_file(target)
     digest = model_sha256(model)
-    swapper = swapper_of(model, person, config)
+    swapper = intracoder_swapper(model, person, config)
     job = render_job(swapper, model, target, target_set, work or target_set.parent / "render", config)
     job = dataclasses.replace(job, record_id=record_id)
     marker = Marker(
@@ -108,22 +108,6 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     )
     save_report(report, report_path(output))
     return report
-
-
-def swapper_of(model: Path, person: str | None, config: RunConfig) -> IntracoderSwapper:
-    """A model's swapper as the options say; WeightsError where ``model`` holds no such person or is damaged."""
-    from intracoder.ops.seating import Seat
-    from intracoder.swap.swapper import IntracoderSwapper
-
-    options, render = config.train, config.render
-    return IntracoderSwapper(
-        model,
-        source=person,
-        seat=Seat(tilt_deg=render.seat_tilt, size=render.seat_size, height=render.seat_height),
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
-    )
 
 
 def fitting_output(target: Path, output: Path) -> MediaInfo:

@@ -73,7 +73,14 @@ class Seat:
     """How far up it is moved, in distances of the outer eye corners."""
 
     def move(self, shape: Shape) -> HeadFit:
-        """The same as a similarity in the axes of a face at rest, centimetres."""
+        """The same as a similarity.
+
+        Args:
+            shape: The face at rest, centimetres; x right, y down, z away from the viewer.
+
+        Returns:
+            From and to centimetres in ``shape``'s axes; the identity for a seat as it is found.
+        """
         middle = shape[list(OVAL)].mean(axis=0)
         eyes = np.linalg.norm(shape[EYE_CORNERS[0]] - shape[EYE_CORNERS[3]])
         rotation = cv2.Rodrigues(np.array([-np.deg2rad(self.tilt_deg), 0.0, 0.0]))[0]
