@@ -27,6 +27,7 @@ from intracoder.protocols import (
 )
 
 if TYPE_CHECKING:
+    from intracoder.ops.seating import Seat
     from intracoder.swap.compositor import Compositor
     from intracoder.swap.swapper import IntracoderSwapper
 
@@ -127,18 +128,24 @@ def intracoder_swapper(model: Path, person: str | None, config: RunConfig) -> In
         person: Whose face is drawn, by the name in the model's card; None takes the training's source.
         config: The ``render`` part's seat, and where the networks run.
     """
-    from intracoder.ops.seating import Seat
     from intracoder.swap.swapper import IntracoderSwapper
 
-    train, render = config.train, config.render
+    train = config.train
     return IntracoderSwapper(
         model,
         source=person,
-        seat=Seat(tilt_deg=render.seat_tilt, size=render.seat_size, height=render.seat_height),
+        seat=seat_of(config.render),
         device=train.device,
         precision=train.precision,
         threads=train.threads,
     )
+
+
+def seat_of(config: RenderConfig) -> Seat:
+    """Where the face sits, as the options say."""
+    from intracoder.ops.seating import Seat
+
+    return Seat(tilt_deg=config.seat_tilt, size=config.seat_size, height=config.seat_height)
 
 
 def _bicubic(model: Path, config: TrainConfig, *, recolor: bool) -> Enhancer:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -54,6 +56,23 @@ def test_a_seat_by_hand_moves_the_face_and_nothing_of_the_targets(model):
         wide = [np.ptp(one.swapped_points[:468, 0]) for one in (before, after)]
         assert wide[1] == pytest.approx(1.1 * wide[0], rel=0.01)
         assert after.swapped_points[4, 1] < before.swapped_points[4, 1]
+
+
+def test_a_plan_is_reseated_as_a_plan_of_that_seat_would_be(model):
+    track = track_of(both()[1])
+    first, second = Seat(tilt_deg=4.0, size=1.1, height=0.1), Seat(tilt_deg=-5.0, size=0.95, height=-0.05)
+    drawn = swapper(model, seat=first)
+    for before, expected in zip(drawn.plan(track), swapper(model, seat=second).plan(track), strict=True):
+        assert np.abs(before.swapped_points - expected.swapped_points).max() > 1
+        np.testing.assert_allclose(drawn.reseated(before, second).swapped_points, expected.swapped_points, atol=1e-3)
+        np.testing.assert_allclose(drawn.reseated(before, first).swapped_points, before.swapped_points, atol=1e-3)
+
+
+def test_the_stored_frame_of_a_plan_is_the_sources(model):
+    drawn, source = swapper(model), both()[0]
+    for planned in drawn.plan(track_of(both()[1])):
+        crop = drawn.stored_frame(planned)
+        assert any(np.abs(crop.astype(int) - own).mean() < 12 for own in source.crops)
 
 
 def test_options_of_rendering_set_the_seat(model):
@@ -114,6 +133,8 @@ def test_a_plan_of_one_frame_serves_too(model):
         swapped_points=p.swapped_points,
         reference_index=p.reference_index,
     )
+    assert tool.stored_frame(plain) is not None
+    assert tool.stored_frame(dataclasses.replace(plain, reference_index=None)) is None
     made = tool.swap(np.zeros((1, 32, 32, 3), np.uint8), (plain,)).crops
     assert made.shape == (1, 32, 32, 3)
 
@@ -134,10 +155,8 @@ def test_any_person_of_the_model_can_be_the_source(model):
 
 
 def test_a_face_without_landmarks_is_refused(model):
-    from dataclasses import replace
-
     track = track_of(both()[1])
-    bare = replace(track, faces=(replace(track.faces[0], blendshapes=None), *track.faces[1:]))
+    bare = dataclasses.replace(track, faces=(dataclasses.replace(track.faces[0], blendshapes=None), *track.faces[1:]))
     with pytest.raises(NoFaceError, match="frame 0"):
         swapper(model).plan(bare)
 

@@ -269,6 +269,11 @@ def test_a_person_is_added_to_a_model_and_rendered_by_name(place, swapped, tmp_p
     run(0, *shown, "--out", tmp_path / "eve.png", "--person", "eve")
     run(0, "verify", tmp_path / "eve.png")
     assert read_image(tmp_path / "eve.png").std() > 10
+    run(0, *shown, "--out", tmp_path / "seats.png", "--person", "eve", "--seats")
+    run(0, "verify", tmp_path / "seats.png")
+    assert read_image(tmp_path / "seats.png").shape > read_image(tmp_path / "eve.png").shape
+    assert "consent" in run(3, *shown, "--out", tmp_path / "target.png", "--person", "target", "--seats")
+    assert not (tmp_path / "target.png").exists()
 
 
 def test_the_target_itself_has_nothing_to_verify(place):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from intracoder.app.consents import kept_grants, source_grants
 from intracoder.app.demo import DemoOutputs, demo
-from intracoder.app.looking import doctor, explain, faces, show_model
+from intracoder.app.looking import doctor, explain, faces, seats, show_model
 from intracoder.app.making import fit_seating, pretrain, synth
 from intracoder.app.measuring import bench, evaluate, plan_bench
 from intracoder.app.rendering import render
@@ -37,6 +37,7 @@ __all__ = [
     "pretrain",
     "render",
     "report_to_json",
+    "seats",
     "show_model",
     "source_grants",
     "swap",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intracoder.app.consents import consent_states, kept_grants
 from intracoder.app.rendering import render_job
-from intracoder.build import compositor, face_networks, intracoder_swapper
+from intracoder.build import compositor, face_networks, intracoder_swapper, seat_of
 from intracoder.config import RunConfig
-from intracoder.errors import NoFaceError
+from intracoder.errors import ConfigError, NoFaceError
 from intracoder.media.atomic import new_beside
 from intracoder.protocols import Progress, silent
 
 if TYPE_CHECKING:
     from intracoder.provenance.guard import ContentGuard
-    from intracoder.records import Image
+    from intracoder.records import Frame, Image, PlannedFace
+    from intracoder.swap.compositor import Compositor
+    from intracoder.swap.swapper import IntracoderSwapper
 
 LABEL_BAND = 0.16
 """Height of the band below a figure / its shorter side; the label with its margin fits in."""
@@ -86,10 +89,66 @@ def explain(
         NoFaceError: The frame shows no face to swap.
     """
     from intracoder.evaluation.stages import draw_stages
+
+    one = _prepared(model, target, target_set, frame, config, use, person)
+    (stages,) = one.parts.compose([one.frame], [one.planned])
+    drawn = draw_stages(stages, one.swapper.planes(one.planned))
+    publish_picture(drawn, picture, model, target, use=use, person=person, guard=one.guard)
+
+
+def seats(
+    model: Path,
+    target: Path,
+    target_set: Path,
+    picture: Path,
+    *,
+    frame: int | None,
+    config: RunConfig,
+    use: str,
+    person: str | None = None,
+) -> None:
+    """Draws one frame with the face tipped, larger, smaller, higher and lower, to choose ``render.seat_*`` by eye.
+
+    Args and errors are those of ``explain``.
+
+    Raises:
+        ConfigError: The net is a plain one, which has no seat.
+    """
+    from intracoder.evaluation.seats import draw_seats, seats_about
+    from intracoder.swap.swapper import PlannedParts
+
+    one = _prepared(model, target, target_set, frame, config, use, person)
+    source = one.swapper.stored_frame(one.planned)
+    if source is None or not isinstance(one.planned, PlannedParts):
+        raise ConfigError(f"{model}: expected a net that is given the source's shape, got a plain one")
+    tried = seats_about(seat_of(config.render))
+    plans = [[one.swapper.reseated(one.planned, seat) for seat in row] for row in tried]
+    # one at a time, and only the crops are kept: frames may be large
+    drawn = [[one.parts.compose([one.frame], [plan])[0].blended for plan in row] for row in plans]
+    target_crop = one.parts.compose([one.frame], [one.planned])[0].crop
+    sheet = draw_seats(target_crop, source, tried, drawn)
+    publish_picture(sheet, picture, model, target, use=use, person=person, guard=one.guard)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _OneFrame:
+    """A frame, its plan, and who draws it."""
+
+    guard: ContentGuard
+    swapper: IntracoderSwapper
+    parts: Compositor
+    frame: Frame
+    planned: PlannedFace
+
+
+def _prepared(
+    model: Path, target: Path, target_set: Path, frame: int | None, config: RunConfig, use: str, person: str | None
+) -> _OneFrame:
+    """Refuses before any work, then plans the clip and reads the frame."""
     from intracoder.media.reader import read_frames
     from intracoder.provenance.guard import ContentGuard
 
-    kept_grants(model, use=use, person=person)  # refuses before any work
+    kept_grants(model, use=use, person=person)
     guard = ContentGuard()
     guard.check_file(target)
     swapper = intracoder_swapper(model, person, config)
@@ -98,10 +157,13 @@ def explain(
     if chosen not in job.faces:
         raise NoFaceError(f"{target}: frame {chosen} shows no face to swap; choose another --frame")
     (found,) = list(read_frames(target, start=chosen, stop=chosen + 1))
-    parts = compositor(swapper, model, config.render, config.train)
-    (stages,) = parts.compose([found], [job.faces[chosen]])
-    drawn = draw_stages(stages, swapper.planes(job.faces[chosen]))
-    publish_picture(drawn, picture, model, target, use=use, person=person, guard=guard)
+    return _OneFrame(
+        guard=guard,
+        swapper=swapper,
+        parts=compositor(swapper, model, config.render, config.train),
+        frame=found,
+        planned=job.faces[chosen],
+    )
 
 
 def publish_picture(

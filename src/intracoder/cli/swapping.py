@@ -278,24 +278,29 @@ def explain(
     project: Annotated[Path, Parameter(help="Project folder of a swap.")],
     target: Annotated[Path, Parameter(help="The swap's target clip.")],
     frame: Annotated[int | None, Parameter(help="Frame; one with much going on by default.")] = None,
-    out: Annotated[Path, Parameter(help="Picture to write.")] = Path("stages.png"),
+    seats: Annotated[bool, Parameter(negative="", help="Draw the face in other seats, to choose one by eye.")] = False,
+    out: Annotated[
+        Path | None, Parameter(help="Picture to write; stages.png, or with --seats seats.png, by default.")
+    ] = None,
     person: Person = None,
     use: Use = "private",
     config: ConfigFile = None,
     settings: Set = None,
 ) -> None:
-    """Draws one frame through every stage."""
-    app.explain(
+    """Draws one frame through every stage, or in other seats."""
+    picture = out or Path("seats.png" if seats else "stages.png")
+    draw = app.seats if seats else app.explain
+    draw(
         project / "model",
         target,
         project / "target",
-        out,
+        picture,
         frame=frame,
         config=resolved(config, settings),
         use=use,
         person=person,
     )
-    say({}, str(out), as_json=False)
+    say({}, str(picture), as_json=False)
 
 
 def _summary(report: RunReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from intracoder.records import (
     Crops,
     FaceTrack,
     HeadFit,
+    Image,
     PlannedFace,
     Points,
     SwappedCrops,
@@ -60,6 +62,8 @@ class PlannedParts(PlannedFace):
 
     parts: PartRows | None
     """Stored frames for face, eyes and mouth; None for the plain net."""
+    head: HeadFit
+    """Where the source's head was found to sit, before it is moved by hand; centimetres to frame pixels."""
 
 
 class IntracoderSwapper:
@@ -141,6 +145,7 @@ class IntracoderSwapper:
         heads = steady_heads(_heads(rest, aligned), times, bounds, HEAD_SMOOTH_FRAMES)
         moved = self._seat.move(self._likeness.rest.shape)
         swapped: list[Points] = []
+        found: list[HeadFit] = []
         features = []
         for inner, outer in stretches(bounds, STRETCH_FRAMES, margin=EXPRESSION_SMOOTH_FRAMES):
             pairs = zip(aligned[outer], heads[outer], strict=True)
@@ -150,6 +155,7 @@ class IntracoderSwapper:
             part = steady[inner.start - outer.start : inner.stop - outer.start].reshape(-1, *shapes.shape[1:])
             worn = self._likeness.wearing(Performance(heads=tuple(heads[inner]), shapes=part), rest)
             seated = [combined(head, moved) for head in worn.heads]
+            found += worn.heads
             features.append(shape_features(worn.shapes, seated))
             swapped += [posed(shape, head) for shape, head in zip(worn.shapes, seated, strict=True)]
         references = self._references(np.concatenate(features), [start for start, _ in bounds])
@@ -161,9 +167,22 @@ class IntracoderSwapper:
                 swapped_points=points,
                 reference_index=None if parts is None else parts.face,
                 parts=parts,
+                head=head,
             )
-            for a, points, parts in zip(aligned, swapped, references, strict=True)
+            for a, points, parts, head in zip(aligned, swapped, references, found, strict=True)
         )
+
+    def reseated(self, planned: PlannedParts, seat: Seat) -> PlannedParts:
+        """A face of this swapper's plan as another seat than its own would have it; its stored frames stay."""
+        rest = self._likeness.rest.shape
+        worn = unposed(planned.swapped_points, combined(planned.head, self._seat.move(rest)))
+        points = posed(worn, combined(planned.head, seat.move(rest)))
+        return dataclasses.replace(planned, swapped_points=points)
+
+    def stored_frame(self, planned: PlannedFace) -> Image | None:
+        """The source's stored crop that is nearest to a planned face; None for the plain net."""
+        row = planned.reference_index
+        return None if row is None else np.asarray(self._likeness.frames.crops[row])
 
     def _resting(self, aligned: Sequence[AlignedFace]) -> RestingHead:
         """The target's head at rest, from frames spread over the whole track: a long clip is never held all at once."""
