@@ -151,6 +151,22 @@ def test_every_frame_is_swapped_and_counted(place, swapped):
     assert json.loads((place.folder / "out.report.json").read_text(encoding="utf-8")) == swapped
 
 
+@pytest.mark.usefixtures("swapped")
+def test_the_same_swap_in_another_seat_trains_nothing_and_moves_the_face(place, tmp_path):
+    model = place.folder / "out_project" / "model"
+    before = {path.name: path.read_bytes() for path in model.glob("*.safetensors")}
+    steps = ("--steps", 4, "--set", "train.enhancer_steps=2", "--quiet", "--project", place.folder / "out_project")
+    files = ("--source", place.source, "--target", place.target, "--out", tmp_path / "moved.mp4")
+    moved = place.run("swap", *files, *steps, "--set", "render.seat_tilt=10")
+    assert moved.code == 0, moved.err
+    assert before
+    assert {path.name: path.read_bytes() for path in model.glob("*.safetensors")} == before
+    pairs = zip(read_frames(place.output), read_frames(tmp_path / "moved.mp4"), strict=True)
+    apart = np.stack([b.pixels[:220].astype(float) - a.pixels[:220] for a, b in pairs])
+    face, side = apart[:, 110:210, 110:210], apart[:, :160, :32]
+    assert (face**2).mean() > 10 * (side**2).mean()
+
+
 def test_the_output_has_the_frames_and_times_of_the_target(place, swapped):
     del swapped
     before, after = probe(place.target), probe(place.output)
