@@ -83,6 +83,24 @@ def test_the_target_is_shown_with_the_others_complexion():
     assert after < 0.35 * before
 
 
+def test_a_beard_that_reaches_onto_the_cheeks_does_not_brighten_the_skin():
+    full = np.repeat(-0.9 * np.clip((canonical_points()[:, 1] - 0.5) / 2, 0, 1)[:, None], 3, axis=1)
+    shaven, bearded = (measure_complexion(*footage(own, FROM_LEFT)) for own in (bare(), full))
+    change = complexion_change(bearded, shaven)
+    assert abs(at(change, *FOREHEAD)) < 0.04
+    assert at(change, *CHIN) < -0.6
+
+
+def test_a_bright_nose_does_not_darken_the_rest_though_most_points_lie_there():
+    apart = np.linalg.norm((canonical_points() - canonical_points()[4])[:, :2], axis=1)
+    nose = np.repeat(0.6 * np.clip(3.2 - apart, 0, 1)[:, None], 3, axis=1)
+    plain, bright = (measure_complexion(*footage(own, FROM_LEFT)) for own in (bare(), nose))
+    change = complexion_change(bright, plain)
+    assert at(change, 4, 5) > 0.45
+    assert abs(at(change, *FOREHEAD)) < 0.05
+    assert abs(at(change, *CHEEKS)) < 0.05
+
+
 def test_without_change_a_crop_stays_as_it_is():
     crops, points = footage(beard(), FROM_LEFT, turns=[(0, 0)])
     np.testing.assert_array_equal(with_complexion(crops[0], points[0], bare()), crops[0])

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intracoder.ops import topology
-from intracoder.ops.mask import border_ramp, combine_alpha, hull_mask, skin_mask, soften, surface_mask, weight_map
+from intracoder.ops.mask import (
+    border_ramp,
+    combine_alpha,
+    eye_mask,
+    hull_mask,
+    skin_mask,
+    soften,
+    surface_mask,
+    weight_map,
+)
 
 
 def outline_area(points, indices):
@@ -120,3 +129,26 @@ def test_faces_partly_outside_the_crop():
     for mask in (hull_mask(points, 256, 256), skin_mask(points, 256), weight_map(points, 256)):
         assert np.isfinite(mask).all()
     assert hull_mask(points + np.float32(1e5), 256, 256).max() == 0
+
+
+@pytest.mark.parametrize("yaw", [0, 25])
+def test_the_eyes_have_their_mask_and_nothing_else_has(yaw):
+    points = crop_points(yaw=yaw)
+    mask = eye_mask(points, 256)
+    for iris in (468, 473):
+        assert at(mask, points[iris]) > 0.8
+    for corner in topology.EYE_CORNERS:
+        assert at(mask, points[corner]) > 0.4
+    for away in (1, 13, 152, 151, 50, 280, 168):
+        assert at(mask, points[away]) < 0.05
+
+
+def test_closed_eyes_count_less():
+    points = crop_points()
+    closed = points.copy()
+    for lids in topology.EYES:
+        closed[list(lids), 1] = points[list(lids), 1].mean() + 0.1 * (
+            points[list(lids), 1] - points[list(lids), 1].mean()
+        )
+    wide, shut = eye_mask(points, 256), eye_mask(closed, 256)
+    assert 0.1 < shut.max() < 0.7 * wide.max()

@@ -23,7 +23,7 @@ from intracoder.ops.color import encoded, linear_light
 from intracoder.ops.mask import skin_mask
 from intracoder.ops.mesh import point_normals, spread_over
 from intracoder.ops.relight import harmonics
-from intracoder.ops.topology import SURFACE_COUNT, canonical_points
+from intracoder.ops.topology import SURFACE_COUNT, canonical_points, face_mesh
 from intracoder.records import Complexion, Crops, Image, Points
 
 ENOUGH_FRAMES: Final = 40
@@ -54,6 +54,7 @@ _RIDGE: Final = 0.02
 """Pull of every slope of such a light towards even light, in units of the points' own weight."""
 _MOST: Final = 1.0
 """Most that a change lightens or darkens, natural logarithm."""
+_LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 _SMOOTH: Final = 1 / 60
 """Deviation of the blur over a painted change, fraction of the crop's side: the mesh's triangles shall not show."""
 
@@ -88,14 +89,14 @@ def complexion_change(wanted: Complexion, present: Complexion) -> Complexion:
     difference = wanted - present
     terms, skin = _frontal_terms(), _skin_share()
     weights = np.clip(-_frontal_normals()[:, 2], 0, 1) * (_ELSEWHERE_COUNTS + skin)
-    trust, lightlike = weights, np.zeros_like(difference)
+    trust, lightlike = np.ones(len(difference)), np.zeros_like(difference)
     for _ in range(_ROUNDS + 1):
-        scaled = terms * trust[:, None]
-        ridge = _RIDGE * trust.sum() * np.diag([0.0] + [1.0] * 8)
+        scaled = terms * (weights * trust)[:, None]
+        ridge = _RIDGE * (weights * trust).sum() * np.diag([0.0] + [1.0] * 8)
         lightlike = terms @ np.linalg.solve(scaled.T @ terms + ridge, scaled.T @ difference)
-        trust = weights / (1 + ((difference - lightlike) ** 2).mean(axis=1) / _ODD**2)
+        trust = 1 / (1 + ((difference - lightlike) ** 2).mean(axis=1) / _ODD**2)
     kept = difference - (1 - _AMBIGUOUS) * lightlike
-    return np.asarray(np.clip(kept - _on_skin(kept), -_MOST, _MOST))
+    return np.asarray(np.clip(kept - _skin_level(kept, trust), -_MOST, _MOST))
 
 
 def with_complexion(image: Image, points: Points, change: Complexion) -> UInt8[np.ndarray, "s s 3"]:
@@ -155,6 +156,18 @@ def _on_skin(values: Float64[np.ndarray, "468 3"]) -> Float64[np.ndarray, "3"]:
     return np.asarray(skin @ values / skin.sum())
 
 
+def _skin_level(change: Float64[np.ndarray, "468 3"], trust: Float64[np.ndarray, "468"]) -> Float64[np.ndarray, "3"]:
+    """What a change does to bare skin, so that it can be taken off.
+
+    Its colour is the mean over points, most of which lie about nose and eyes. How bright somebody looks is judged by
+    area, though, and a beard that reaches onto the cheeks is no skin.
+    """
+    level = _on_skin(change)
+    weights = _skin_share() * _areas() * trust
+    brightness = (weights @ change / weights.sum() - level) @ _LUMA
+    return np.asarray(level + brightness)
+
+
 def _deviation() -> Float64[np.ndarray, "468"]:
     """Of complexion from bare skin's, at each point."""
     skin = _skin_share()
@@ -176,6 +189,17 @@ def _skin_share() -> Float64[np.ndarray, "468"]:
     mask = skin_mask(face, 256)
     x, y = face[:, :2].T
     return np.asarray(cv2.remap(mask, x[None], y[None], cv2.INTER_LINEAR)[0], dtype=np.float64)
+
+
+@functools.cache
+def _areas() -> Float64[np.ndarray, "468"]:
+    """How much of the face seen from the front belongs to each point."""
+    triangles = face_mesh().triangles
+    first, second, third = (_frontal()[triangles[:, corner], :2].astype(np.float64) for corner in range(3))
+    (x1, y1), (x2, y2) = (second - first).T, (third - first).T
+    areas = np.zeros(SURFACE_COUNT)
+    np.add.at(areas, triangles, np.abs(x1 * y2 - y1 * x2)[:, None] / 6)
+    return areas
 
 
 @functools.cache

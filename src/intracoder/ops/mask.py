@@ -33,6 +33,11 @@ _BORDER_FRACTION: Final = 0.03  # of the crop: alpha rises from 0 over this marg
 _CLOSED, _OPEN = 0.12, 0.25
 """Height of the lips' inner line / its width, at which a mouth counts as closed and as open."""
 
+_LIDS: Final = 1.5
+"""Size of an eye with its lids / its opening's."""
+_LASHES: Final = 0.35
+"""Width of the mask's edge about it / the eye's width."""
+
 _OUTSIDE_WEIGHT: Final = 0.1
 _RING_WEIGHT: Final = 0.4
 _FACE_WEIGHT: Final = 0.5
@@ -117,6 +122,17 @@ def surface_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
     for eye in EYES:
         _fill(mask, cv2.convexHull(_scaled(_outline(points, eye), 1.3)).reshape(-1, 2), level=0.0)
     return soften(mask, size / 80)
+
+
+def eye_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
+    """Both eyes with lids and lashes in a crop, softly; weaker while they are closed."""
+    mask = np.zeros((size, size), dtype=np.float32)
+    for lids in EYES:
+        outline = _outline(points, lids)
+        one = np.zeros_like(mask)
+        _fill(one, _scaled(outline, _LIDS))
+        mask = np.maximum(mask, soften(one, _LASHES * float(np.ptp(outline[:, 0]))))
+    return mask
 
 
 def mouth_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:

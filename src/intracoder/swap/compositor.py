@@ -17,6 +17,7 @@ from jaxtyping import Float32, UInt8
 from intracoder.config import RenderConfig
 from intracoder.ops.color import match_low_frequencies
 from intracoder.ops.complexion import with_complexion
+from intracoder.ops.detail import with_detail
 from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
 from intracoder.ops.mask import combine_alpha, hull_mask, mouth_mask, skin_mask, surface_mask
 from intracoder.ops.mesh import mesh_warp
@@ -197,14 +198,6 @@ class Compositor:
             warp_to_crop(found.segment(around), back, size) for found in (self._parts.person, self._parts.hand)
         )
         return np.clip(person, 0, 1), np.clip(hand, 0, 1)
-
-
-def with_detail(image: Image, detail: Float32[np.ndarray, "d d 3"], share: float) -> Image:
-    """``image`` under a factor that holds what is finer than it shows; at another size the factor is resized."""
-    size = len(image)
-    if len(detail) != size:
-        detail = np.asarray(cv2.resize(detail, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
-    return np.clip(np.rint(image * (1 + np.float32(share) * (detail - 1))), 0, 255).astype(np.uint8)
 
 
 def put_back(pixels: Image, crop: _Crop, blended: _Crop, alpha: _CropMask, frame_to_crop: Affine) -> Image:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from intracoder.config import require
 from intracoder.errors import NoFaceError
@@ -23,7 +23,9 @@ from intracoder.nets.device import DeviceName, Precision, choose_compute
 from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
 from intracoder.ops.complexion import ENOUGH_FRAMES, measure_complexion
+from intracoder.ops.detail import regained
 from intracoder.ops.geometry import align_track, posed, transform_points, unposed
+from intracoder.ops.mask import eye_mask, surface_mask
 from intracoder.ops.seating import Seat
 from intracoder.ops.structure import combined
 from intracoder.records import (
@@ -54,6 +56,14 @@ REST_FRAMES: Final = 300
 BATCH: Final = 16
 DETAIL: Final = 2
 """Side of the finer references / the net's output."""
+
+
+SKIN_SHARE: Final = 0.5
+"""How much of the reference's contrast skin gets back: all of it would show the source's shadows and compression."""
+SKIN_BLUR: Final = 1 / 110
+"""What is finer than this fraction of the crop is skin's."""
+EYE_BLUR: Final = 1 / 60
+"""The same of eyes: a seventh of their width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -233,7 +243,11 @@ class IntracoderSwapper:
                 np.stack([color_mask(points, size) for points in wanted]),
                 np.stack(fine) if fine else None,
             )
-        return generate_faces(self._net, self._person, crops, np.stack(skin), decoder_input, self._compute)
+        made = generate_faces(self._net, self._person, crops, np.stack(skin), decoder_input, self._compute)
+        if made.detail is None or decoder_input is None or decoder_input.detail is None:
+            return made
+        rows = zip(made.detail, made.crops, decoder_input.detail, decoder_input.planes[..., -4], planned, strict=True)
+        return dataclasses.replace(made, detail=np.stack([_with_contrast(*row) for row in rows]))
 
     def _references(self, wanted: Float64[np.ndarray, "n 8"], starts: Sequence[int]) -> Sequence[PartRows | None]:
         """The source's frames for each moment, chosen so that they change seldom."""
@@ -242,6 +256,22 @@ class IntracoderSwapper:
         distances = part_distances(wanted, self._likeness.features)
         chosen = [steady_choice(d, SWITCH_COST, starts).tolist() for d in distances]
         return [PartRows(*rows) for rows in zip(*chosen, strict=True)]
+
+
+def _with_contrast(
+    detail: Float32[np.ndarray, "d d 3"],
+    drawn: Image,
+    reference: UInt8[np.ndarray, "d d 3"],
+    visibility: UInt8[np.ndarray, "s s"],
+    planned: PlannedFace,
+) -> Float32[np.ndarray, "d d 3"]:
+    """Detail with the reference's contrast where a small network loses most: skin's grain, and all of the eyes."""
+    size = len(drawn)
+    points = transform_points(planned.swapped_points, planned.frame_to_crop)
+    seen = visibility.astype(np.float32) / 255
+    skin = SKIN_SHARE * surface_mask(points, size) * seen
+    finer = regained(detail, drawn, reference, np.asarray(skin, np.float32), blur=SKIN_BLUR)
+    return regained(finer, drawn, reference, eye_mask(points, size), blur=EYE_BLUR)
 
 
 def _heads(rest: RestingHead, aligned: Sequence[AlignedFace]) -> list[HeadFit]:
