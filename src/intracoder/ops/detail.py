@@ -31,6 +31,7 @@ def regained(
     where: Mask,
     *,
     blur: float,
+    grain: float,
 ) -> Float32[np.ndarray, "d d 3"]:
     """``detail`` with the brightness contrast that a real picture has beyond the drawn one.
 
@@ -43,12 +44,14 @@ def regained(
         reference: The real frame, bent to the same place.
         where: How much to take, 0..1, ``drawn``'s size.
         blur: Deviation of the blur that parts light from contrast, fraction of the side.
+        grain: Contrast that is taken for noise and compression, and stays out.
     """
     size = len(detail)
     grown = np.asarray(cv2.resize(drawn, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     contrast = _contrast(reference, blur) / _contrast(with_detail(grown, detail, 1.0), blur)
     share = cv2.resize(where, (size, size), interpolation=cv2.INTER_LINEAR)
-    more = detail * (1 + share * (contrast - 1))[..., None]
+    beyond = np.sign(contrast - 1) * np.maximum(np.abs(contrast - 1) - grain, 0)
+    more = detail * (1 + share * beyond)[..., None]
     return np.asarray(np.clip(more, 1 / _MOST, _MOST), dtype=np.float32)
 
 

@@ -56,12 +56,12 @@ REST_FRAMES: Final = 300
 BATCH: Final = 16
 DETAIL: Final = 2
 """Side of the finer references / the net's output."""
-
-
 SKIN_SHARE: Final = 0.5
 """How much of the reference's contrast skin gets back: all of it would show the source's shadows and compression."""
 SKIN_BLUR: Final = 1 / 110
 """What is finer than this fraction of the crop is skin's."""
+SKIN_GRAIN: Final = 0.04
+"""Contrast of skin that is left out: the source's noise and compression."""
 EYE_BLUR: Final = 1 / 60
 """The same of eyes: a seventh of their width."""
 
@@ -270,8 +270,8 @@ def _with_contrast(
     points = transform_points(planned.swapped_points, planned.frame_to_crop)
     seen = visibility.astype(np.float32) / 255
     skin = SKIN_SHARE * surface_mask(points, size) * seen
-    finer = regained(detail, drawn, reference, np.asarray(skin, np.float32), blur=SKIN_BLUR)
-    return regained(finer, drawn, reference, eye_mask(points, size), blur=EYE_BLUR)
+    finer = regained(detail, drawn, reference, np.asarray(skin, np.float32), blur=SKIN_BLUR, grain=SKIN_GRAIN)
+    return regained(finer, drawn, reference, eye_mask(points, size), blur=EYE_BLUR, grain=0.0)
 
 
 def _heads(rest: RestingHead, aligned: Sequence[AlignedFace]) -> list[HeadFit]:
