@@ -193,7 +193,7 @@ def _skin_share() -> Float64[np.ndarray, "468"]:
 
 @functools.cache
 def _areas() -> Float64[np.ndarray, "468"]:
-    """How much of the face seen from the front belongs to each point."""
+    """How much of the face seen from the front belongs to each point, square pixels of a crop of 256."""
     triangles = face_mesh().triangles
     first, second, third = (_frontal()[triangles[:, corner], :2].astype(np.float64) for corner in range(3))
     (x1, y1), (x2, y2) = (second - first).T, (third - first).T

@@ -45,6 +45,11 @@ def regained(
         where: How much to take, 0..1, ``drawn``'s size.
         blur: Deviation of the blur that parts light from contrast, fraction of the side.
         grain: Contrast that is taken for noise and compression, and stays out.
+
+    Returns:
+        A factor of the same size, from 1/3 to 3.
+
+    Source: ratio images, Liu, Shan & Zhang, "Expressive expression mapping with ratio images", SIGGRAPH 2001.
     """
     size = len(detail)
     grown = np.asarray(cv2.resize(drawn, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
