@@ -8,6 +8,7 @@ IntracoderError            1  a run failed
 ├── FaceSetError           1  a face set folder or its faces.db can't be used
 ├── NoFaceError            1  no usable face where one is needed
 ├── TrainingError          1  training can't start or go on
+├── TrainingStoppedError   1  the user stopped a training
 ├── BlendError             1  a blend could not be solved
 ├── RefusedError           3  the tool declines
 │   ├── ConsentError       3  ... because consent is missing, wrong or withdrawn
@@ -57,6 +58,10 @@ class NoFaceError(IntracoderError):
 
 class TrainingError(IntracoderError):
     """Training can't start or go on."""
+
+
+class TrainingStoppedError(IntracoderError):
+    """The user stopped a training; the message says what was kept. No TrainingError, because nothing failed."""
 
 
 class BlendError(IntracoderError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from toy_actors import TINY, both
 
 from intracoder.config import TrainConfig
+from intracoder.errors import TrainingStoppedError
 from intracoder.nets.losses import LossTerm
 from intracoder.training import loop
 
@@ -56,7 +57,7 @@ def train(trainer, folder, config, progress=loop.silent):
 def cut_and_gone_on(folder):
     try:
         train(Cut, folder, CONFIG)
-    except loop.TrainingInterruptedError:
+    except TrainingStoppedError:
         first = Recorder.curve
         done = train(Recorder, folder, CONFIG)
         return {"curve": first + Recorder.curve, "cut": len(first), "steps": done.steps}

@@ -9,7 +9,7 @@ import torch
 from toy_actors import TINY, TINY_PLAIN, actor, both
 
 from intracoder.config import TrainConfig
-from intracoder.errors import TrainingError, WeightsError
+from intracoder.errors import TrainingError, TrainingStoppedError, WeightsError
 from intracoder.media.reader import read_image
 from intracoder.nets.cost import net_cost
 from intracoder.nets.device import Compute, choose_compute
@@ -18,7 +18,7 @@ from intracoder.nets.losses import LossTerm
 from intracoder.nets.model_card import read_card, read_model
 from intracoder.training import loop
 from intracoder.training.dataset import build_training_data, held_out_rows
-from intracoder.training.loop import TrainingInterruptedError, train_intracoder
+from intracoder.training.loop import train_intracoder
 
 
 def config(**changes):
@@ -120,7 +120,7 @@ def interrupt_after(step):
 def test_an_interrupted_run_saves_says_how_to_go_on_and_resumes_bit_for_bit(tmp_path):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     train_intracoder(both(), straight, config(steps=14), net_config=TINY)
-    with pytest.raises(TrainingInterruptedError, match="same command again"):
+    with pytest.raises(TrainingStoppedError, match="same command again"):
         train_intracoder(both(), stopped, config(steps=14), net_config=TINY, progress=interrupt_after(7))
     assert read_card(stopped).training.steps == 7
     assert not [p for p in stopped.iterdir() if p.name.startswith(".")]

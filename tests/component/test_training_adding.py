@@ -18,7 +18,7 @@ from toy_faceset import INFO, toy_face, toy_origin, write_set
 from intracoder import app
 from intracoder.app import consents
 from intracoder.config import RunConfig, TrainConfig
-from intracoder.errors import ConsentError, TrainingError, WeightsError
+from intracoder.errors import ConsentError, TrainingError, TrainingStoppedError, WeightsError
 from intracoder.faceset.likeness_file import load_likenesses
 from intracoder.faceset.sources import fingerprint
 from intracoder.media.stills import read_image
@@ -30,7 +30,7 @@ from intracoder.provenance import guard as guards
 from intracoder.provenance.consent import ConsentTerms, new_consent, withdraw_consent
 from intracoder.swap.swapper import IntracoderSwapper
 from intracoder.training.adding import add_person, newcomer
-from intracoder.training.loop import TrainingInterruptedError, train_intracoder
+from intracoder.training.loop import train_intracoder
 
 SYNTHETIC = ConsentTerms(basis="synthetic", adult=True, evidence={"generator": "a test"})
 
@@ -190,7 +190,7 @@ def test_one_that_is_stopped_leaves_everything_as_it_was(model, tmp_path):
             signal.raise_signal(signal.SIGINT)
 
     before = contents(model)
-    with pytest.raises(TrainingInterruptedError, match="nothing written") as caught:
+    with pytest.raises(TrainingStoppedError, match="nothing written") as caught:
         add_person(model, eve(8), tmp_path / "new", config(steps=9), progress=progress)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from toy_bench import FakeEvaluator, FakeMethod, bench, schema, touch, toy_suite
 
-from intracoder.errors import ConfigError
+from intracoder.errors import ConfigError, TrainingStoppedError
 from intracoder.evaluation import tables, trials
 from intracoder.evaluation.methods import parse_external
 from intracoder.evaluation.page import page
@@ -65,12 +65,13 @@ def test_a_changed_metric_scores_kept_outputs_again(tmp_path: Path, monkeypatch:
     assert len(evaluator.trials) == len(result.trials)
 
 
-def test_a_killed_trial_goes_on_with_its_work_unless_the_method_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), TrainingStoppedError("stopped after 5 steps and saved")])
+def test_a_stopped_trial_ends_the_benchmark_and_goes_on_later(tmp_path: Path, stop: BaseException) -> None:
     suite, out = toy_suite(tmp_path), tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt):
-        bench(suite, [FakeMethod("ours", True, killed=True)], FakeEvaluator(), out)
-    same = FakeMethod("ours", True, killed=True)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(stop)):
+        bench(suite, [FakeMethod("ours", True, stopped_by=stop)], FakeEvaluator(), out)
+    same = FakeMethod("ours", True, stopped_by=stop)
+    with pytest.raises(type(stop)):
         bench(suite, [same], FakeEvaluator(), out)
     assert same.found == ["model"]
     changed = FakeMethod("ours", True, state="2")
@@ -82,7 +83,7 @@ def test_a_killed_trial_goes_on_with_its_work_unless_the_method_changed(tmp_path
 def test_a_trial_that_went_on_has_no_time(tmp_path: Path) -> None:
     suite, out = toy_suite(tmp_path), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        bench(suite, [FakeMethod("ours", True, killed=True)], FakeEvaluator(), out)
+        bench(suite, [FakeMethod("ours", True, stopped_by=KeyboardInterrupt())], FakeEvaluator(), out)
     result = bench(suite, [FakeMethod("ours", True)], FakeEvaluator(), out)
     assert [t.seconds is None for t in result.trials if t.method == "ours"] == [True] + [False] * 7
     jsonschema.validate(json.loads(tables.to_json(result)), schema("bench.schema.json"))

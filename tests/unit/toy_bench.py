@@ -52,7 +52,7 @@ class FakeMethod:
     learns: bool
     jobs: list[SwapJob] = field(default_factory=list)
     fails: bool = False
-    killed: bool = False
+    stopped_by: BaseException | None = None
     state: str = "1"
     found: list[str] = field(default_factory=list)
 
@@ -67,8 +67,8 @@ class FakeMethod:
         if self.fails:
             raise MediaError("t.mp4: can't be read")
         (job.scratch / "model").touch()
-        if self.killed:
-            raise KeyboardInterrupt
+        if self.stopped_by is not None:
+            raise self.stopped_by
         output = job.folder / "output.mp4"
         output.touch()
         return Clip(path=output)

@@ -105,7 +105,7 @@ def train(
     Raises:
         ConsentError: No grant, a face of other footage than it was given for, or another person's face.
         GuardError: The content guard refuses.
-        TrainingInterruptedError: On Ctrl-C, after everything was saved.
+        TrainingStoppedError: On Ctrl-C, after everything was saved.
     """
     from intracoder.faceset.store import FaceSet
     from intracoder.provenance.working import WorkingMark
@@ -163,7 +163,7 @@ def add(
             the model does not hold (any more).
         GuardError: The content guard refuses.
         TrainingError: The name or the folder is taken.
-        TrainingInterruptedError: On Ctrl-C; nothing was written.
+        TrainingStoppedError: On Ctrl-C; nothing was written.
         WeightsError: ``model`` is no folder of a trained model.
     """
     from intracoder.faceset.store import FaceSet

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 
 from intracoder.config import TrainConfig
-from intracoder.errors import TrainingError
+from intracoder.errors import TrainingError, TrainingStoppedError
 from intracoder.faceset.likeness import Likeness
 from intracoder.faceset.likeness_file import load_likenesses, save_likenesses
 from intracoder.faceset.person import PersonFrames
@@ -37,7 +37,6 @@ from intracoder.training.dataset import TrainingData, build_added_data
 from intracoder.training.loop import (
     PREVIEW_FILE,
     Trainer,
-    TrainingInterruptedError,
     TrainingResult,
 )
 from intracoder.training.preview import write_preview
@@ -72,7 +71,7 @@ def add_person(
 
     Raises:
         TrainingError: The name or the folder is taken, or the loss was lost twice.
-        TrainingInterruptedError: On Ctrl-C.
+        TrainingStoppedError: On Ctrl-C.
         WeightsError: ``model`` is no folder of a trained model.
         ConfigError: It draws as many people as a model can.
         OSError: The place of ``folder`` can't be written.
@@ -98,8 +97,8 @@ def add_person(
         adder = _Adder(known, data, made, config, compute, progress, consents=agreed, mark_preview=mark_preview)
         try:
             grown = adder.run().card
-        except TrainingInterruptedError as stopped:
-            raise TrainingInterruptedError(
+        except TrainingStoppedError as stopped:
+            raise TrainingStoppedError(
                 f"{folder}: adding {person.name} was stopped and nothing written; {model} is as it was; "
                 "give the same command again to start anew"
             ) from stopped

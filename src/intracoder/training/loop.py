@@ -15,7 +15,7 @@ from torch.optim import AdamW
 
 import intracoder
 from intracoder.config import TrainConfig
-from intracoder.errors import TrainingError
+from intracoder.errors import TrainingError, TrainingStoppedError
 from intracoder.faceset.likeness_file import save_likenesses
 from intracoder.faceset.person import PersonFrames
 from intracoder.nets.base import Start, new_start
@@ -75,10 +75,6 @@ PREVIEW_FILE = "preview.png"
 log = logging.getLogger(__name__)
 
 
-class TrainingInterruptedError(TrainingError):
-    """The user stopped a training; everything is saved."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
     """A finished training."""
@@ -123,7 +119,7 @@ def train_intracoder(
         progress: Told of preparation and of steps.
 
     Raises:
-        TrainingInterruptedError: On Ctrl-C, after everything was saved.
+        TrainingStoppedError: On Ctrl-C, after everything was saved.
         TrainingError: The folder holds another training, or the loss was lost twice.
         ConfigError: The device isn't there, or the batch can't be cut into equal slices.
     """
@@ -197,7 +193,7 @@ class Trainer:
         self.budget = budget_of(self.config, self.state.counters.budget_share)
 
     def run(self) -> TrainingResult:
-        """Steps until the budget is spent; saves; raises TrainingInterruptedError when asked to stop."""
+        """Steps until the budget is spent; saves; raises TrainingStoppedError when asked to stop."""
         counters, world = self.state.counters, self.world
         self.running.fill_(counters.train_loss)
         sitting = time.monotonic() - counters.elapsed_s
@@ -223,7 +219,7 @@ class Trainer:
         self.show()
         card = self.save()
         if world.any(interrupted.is_set()):  # here the others wait until the first has saved
-            raise TrainingInterruptedError(
+            raise TrainingStoppedError(
                 f"{self.folder}: training stopped after {counters.step} steps and saved; "
                 "give the same command again to go on"
             )

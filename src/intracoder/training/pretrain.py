@@ -77,7 +77,7 @@ def pretrain(
         progress: Told of preparation and of steps.
 
     Raises:
-        TrainingInterruptedError: On Ctrl-C, after everything was saved.
+        TrainingStoppedError: On Ctrl-C, after everything was saved.
         TrainingError: Fewer than two people, or the loss was lost twice.
         ConfigError: The device isn't there, or the batch can't be cut into equal slices.
     """
