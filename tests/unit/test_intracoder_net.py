@@ -1,4 +1,5 @@
 import itertools
+import types
 
 import pytest
 import torch
@@ -130,3 +131,21 @@ def test_compute_is_resolved_and_wrong_wishes_are_refused():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     with pytest.raises(ConfigError, match="16-mixed"):
         choose_compute("cpu", "16-mixed", 1)
+
+
+def test_a_gpu_gets_its_channels_together_and_a_cpu_does_not():
+    for name, layout in (("cpu", torch.contiguous_format), ("cuda", torch.channels_last), ("mps", torch.channels_last)):
+        assert Compute(device=torch.device(name), precision="32-true", threads=1).layout == layout
+
+
+def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch):
+    asked = {}
+    glibc = types.SimpleNamespace(mallopt=lambda number, value: asked.update({number: value}) or 1)
+    monkeypatch.setattr("intracoder.nets.device.sys.platform", "linux")
+    monkeypatch.setattr("intracoder.nets.device.ctypes.CDLL", lambda name: glibc)
+    choose_compute("cpu", "32-true", 1)
+    # trim threshold, top pad and mmap threshold by their numbers in malloc.h; all far beyond a batch
+    assert set(asked) == {-1, -2, -3}
+    assert min(asked.values()) >= 2**28
+    monkeypatch.setattr("intracoder.nets.device.ctypes.CDLL", lambda name: types.SimpleNamespace())
+    assert choose_compute("cpu", "32-true", 1).threads == 1

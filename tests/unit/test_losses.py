@@ -24,6 +24,15 @@ def test_a_constant_error_is_its_own_charbonnier_and_has_no_gradient_loss():
     assert float(gradient_loss(difference, weight)) == pytest.approx(0, abs=1e-7)
 
 
+def test_gradient_loss_counts_every_pair_of_neighbours_once_and_none_across_the_border():
+    torch.manual_seed(0)
+    difference, weight = torch.rand(2, 3, 6, 8), torch.rand(2, 1, 6, 8)
+    across = (difference[..., 1:] - difference[..., :-1]).abs().mean(1, keepdim=True)
+    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean(1, keepdim=True)
+    by_hand = ((weight[..., 1:] * across).sum() + (weight[..., 1:, :] * down).sum()) / weight.sum()
+    assert float(gradient_loss(difference, weight)) == pytest.approx(float(by_hand), rel=1e-5)
+
+
 def test_weights_say_where_an_error_counts():
     difference, weight = flat(0.0), flat(0.0, 1)
     difference[..., :16] = 0.4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from intracoder.errors import ConfigError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+"""Numbers of mallopt's parameters, from glibc's malloc.h."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,14 @@ class Compute:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     threads: int
     """CPU threads of torch's own operators."""
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """How the intracoder's weights lie in memory, which its grids follow.
+
+        GPUs multiply channels that lie together; on a CPU its small grids are a tenth faster in torch's own order.
+        """
+        return torch.contiguous_format if self.device.type == "cpu" else torch.channels_last
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -41,7 +53,7 @@ class Compute:
 def choose_compute(device: DeviceName = "auto", precision: Precision = "auto", threads: int = 0) -> Compute:
     """Resolves "auto": CUDA, then MPS, then CPU; bf16 where the hardware multiplies it faster than fp32.
 
-    Sets torch's number of CPU threads, which is a property of the process.
+    Sets torch's number of CPU threads and how freed memory is kept, which are properties of the process.
 
     Args:
         device: Where to run.
@@ -60,6 +72,7 @@ def choose_compute(device: DeviceName = "auto", precision: Precision = "auto", t
         raise ConfigError("train.precision: 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
     count = threads or usable_cores()
     torch.set_num_threads(count)
+    _keep_freed_memory()
     return Compute(
         device=torch.device(name),
         precision=_fast_precision(name) if precision == "auto" else precision,
@@ -79,6 +92,19 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc hand freed memory out again.
+
+    By itself it returns large pieces to the system, which zeroes every page when it is asked for again, at each step of
+    a training; without glibc nothing is changed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 2**28)
+        mallopt(_M_MMAP_THRESHOLD, 2**28)
 
 
 def _found_device() -> Literal["cpu", "cuda", "mps"]:

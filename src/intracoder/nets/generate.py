@@ -60,7 +60,7 @@ def generate_faces(
     small = _pooled(normalized(inputs, color), net.config.encoder_px)
     planes, detail = (None, None) if decoder_input is None else _planes(net, decoder_input, compute)
     with compute.autocast():
-        generated = swap_faces(net, person, small.contiguous(memory_format=torch.channels_last), planes, detail)
+        generated = swap_faces(net, person, small, planes, detail)
     rgb = restored(generated.rgb.float(), color)
     coarse = _pooled(rgb, net.config.output_px)
     levels = coarse.mul(255).round().to(torch.uint8)
@@ -90,7 +90,7 @@ def _planes(net: Intracoder, given: DecoderInput, compute: Compute) -> tuple[Ten
         own = skin_color(reference, _masks(given.masks, compute))
         planes = torch.cat([planes[:, :-3], normalized(reference, own)], 1)
         detail = None if given.detail is None else normalized(_images(given.detail, compute), own)
-    return planes.contiguous(memory_format=torch.channels_last), detail
+    return planes, detail
 
 
 def _pooled(images: Tensor, side: int) -> Tensor:

@@ -244,8 +244,7 @@ class Trunk(nn.Module):
 
     def forward(self, code: Tensor, shares: Sequence[int], features: list[Tensor] | None) -> Tensor:
         """(b, c) to (b, 2w, 8, 8)."""
-        x = self.unfold(code).view(len(code), -1, CODE_GRID, CODE_GRID)
-        x = self.widen(x.contiguous(memory_format=torch.channels_last))
+        x = self.widen(self.unfold(code).view(len(code), -1, CODE_GRID, CODE_GRID))
         if features is not None:
             x = x + features[-1]
         x = self.upscale(self.coarse_film(self.coarse(activate(x)), shares))
@@ -276,7 +275,7 @@ class Decoder(nn.Module):
             _bias(self.last)[fine - self.shuffle**2 : fine] = -0.5  # most of a crop is not face
             _bias(self.last)[fine : fine + 1] = 1.0  # a real picture is a better start than a grey one
 
-    def forward(self, x: Tensor, features: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, features: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
         """(b, 2w, 8, 8) to fine logits (b, 4, s, s) and, on the last grid, copying's (b, 4 or 0, g, g)."""
         stages = len(self.upscales)
         for k, (upscale, residual) in enumerate(zip(self.upscales, self.residuals, strict=True)):
@@ -284,7 +283,8 @@ class Decoder(nn.Module):
             x = residual(x if features is None else x + features[stages - 1 - k])
         logits = self.last(activate(x))
         fine = self.shuffle**2 * FINE_CHANNELS
-        return F.pixel_shuffle(logits[:, :fine], self.shuffle), logits[:, fine:]
+        painted, copied = logits.split((fine, logits.shape[1] - fine), 1)
+        return F.pixel_shuffle(painted, self.shuffle), copied
 
 
 class Intracoder(nn.Module):
@@ -325,24 +325,21 @@ class Intracoder(nn.Module):
         """
         features = self.plane_net(planes) if self.plane_net is not None else None
         x = self.trunk(code, shares, features)
-        fine: list[Tensor] = []
-        coarse: list[Tensor] = []
-        start = 0
-        for share, decoder in zip(shares, self.decoders, strict=True):
-            if share:
-                rows = slice(start, start + share)
-                drawn = decoder(x[rows], None if features is None else [f[rows] for f in features])
-                fine.append(drawn[0])
-                coarse.append(drawn[1])
-            start += share
-        return self._composed(torch.cat(fine).float(), torch.cat(coarse).float(), planes, detail)
+        own = [None] * len(shares) if features is None else list(zip(*(f.split(shares) for f in features), strict=True))
+        drawn = [
+            decoder(rows, seen)
+            for decoder, rows, seen in zip(self.decoders, x.split(shares), own, strict=True)
+            if len(rows)
+        ]
+        fine, coarse = (torch.cat(part).float() for part in zip(*drawn, strict=True))
+        return self._composed(fine, coarse, planes, detail)
 
     def _composed(self, fine: Tensor, coarse: Tensor, planes: Tensor | None, detail: Tensor | None) -> Generated:
         """The gated sum of the copied and the painted face, in fp32.
 
         Gate and gain are smooth, so that what is copied keeps its detail: a gain for each pixel could blur it away.
         """
-        painted, alpha = fine[:, :3].sigmoid(), fine[:, 3:4].sigmoid()
+        painted, alpha = torch.split(fine.sigmoid(), [3, 1], 1)
         if not self.config.reference or planes is None:
             return Generated(painted, alpha)
         reference = planes[:, -3:]
@@ -351,9 +348,9 @@ class Intracoder(nn.Module):
             painted = F.interpolate(painted, size=size, mode="bicubic", align_corners=False)
             alpha = F.interpolate(alpha, size=size, mode="bilinear", align_corners=False)
         smooth = F.interpolate(coarse, size=reference.shape[2:], mode="bilinear", align_corners=False)
-        gate, gain = smooth[:, :1].sigmoid(), smooth[:, 1:].clamp(-GAIN_LIMIT, GAIN_LIMIT)
-        copied = reference * gain.exp()
-        return Generated(gate * copied + (1 - gate) * painted, alpha)
+        gate, gain = torch.split(smooth, [1, 3], 1)
+        copied = reference * gain.clamp(-GAIN_LIMIT, GAIN_LIMIT).exp()
+        return Generated(torch.lerp(painted, copied, gate.sigmoid()), alpha)
 
 
 class PersonDecoder:

@@ -97,10 +97,12 @@ def charbonnier(difference: Float[Tensor, "b c h w"], weight: Float[Tensor, "b 1
 
 def gradient_loss(difference: Float[Tensor, "b c h w"], weight: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
     """Weighted L1 of the difference's own horizontal and vertical differences: edges sharp and in place."""
-    across = (difference[..., 1:] - difference[..., :-1]).abs().mean(1, keepdim=True)
-    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean(1, keepdim=True)
-    total = (weight[..., 1:] * across).sum() + (weight[..., 1:, :] * down).sum()
-    return total / weight.sum()
+    # rolled instead of cut, because gradients of slices are written into zeros of full size
+    across = (difference - difference.roll(1, -1)).abs().mean(1, keepdim=True)
+    down = (difference - difference.roll(1, -2)).abs().mean(1, keepdim=True)
+    beside, above = weight.clone(), weight.clone()
+    beside[..., 0] = above[..., 0, :] = 0  # nothing comes before the first
+    return (beside * across + above * down).sum() / weight.sum()
 
 
 def ssim_loss(
@@ -111,20 +113,19 @@ def ssim_loss(
     Source: Wang et al., Image quality assessment, TIP 2004 (sigma 1.5, K1 .01, K2 .03).
     """
     p, e = _luma(predicted), _luma(expected)
-    blurred = _blurred(torch.cat([p, e, p * p, e * e, p * e], 1))
-    mean_p, mean_e, square_p, square_e, product = (blurred[:, k : k + 1] for k in range(5))
+    mean_p, square_p, product = _blurred(torch.stack([p, p * p, p * e], 1)).unbind(1)
+    mean_e, square_e = _blurred(torch.stack([e, e * e], 1)).unbind(1)
     similarity = ((2 * mean_p * mean_e + 1e-4) * (2 * (product - mean_p * mean_e) + 9e-4)) / (
         (mean_p * mean_p + mean_e * mean_e + 1e-4) * (square_p - mean_p * mean_p + square_e - mean_e * mean_e + 9e-4)
     )
     r = SSIM_RADIUS_PX
-    inner = weight[..., r:-r, r:-r]
+    inner = weight[:, 0, r:-r, r:-r]
     return (inner * (1 - similarity)).sum() / inner.sum()
 
 
-def _luma(images: Tensor) -> Tensor:
-    red, green, blue = (images[:, k : k + 1] * share for k, share in enumerate(LUMA))
-    luma: Tensor = red + green + blue
-    return luma
+def _luma(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:
+    red, green, blue = images.unbind(1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def _blurred(images: Tensor) -> Tensor:

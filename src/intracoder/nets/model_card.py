@@ -202,7 +202,7 @@ def read_model(folder: Path, compute: Compute) -> tuple[Intracoder, ModelCard]:
         net = Intracoder(card.net)
     tensors = read_tensors(folder / WEIGHTS_FILE, weights_layout(net))
     net.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, assign=True)
-    net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(compute.device, memory_format=compute.layout)  # type: ignore[call-overload]
     return net.eval().requires_grad_(requires_grad=False), card
 
 

@@ -92,11 +92,11 @@ def augmented(
         planes = torch.cat([planes[:, :-3], normalized(reference, skin_color(reference, skin))], 1)
     input_skin = F.adaptive_avg_pool2d(skin, encoder_px)
     return Batch(
-        inputs=_packed(normalized(inputs, skin_color(inputs, input_skin))),
+        inputs=normalized(inputs, skin_color(inputs, input_skin)),
         expected=normalized(expected, skin_color(expected, skin)),
         mask=mask,
         weight=weight,
-        planes=_packed(planes) if planes.shape[1] else None,
+        planes=planes if planes.shape[1] else None,
     )
 
 
@@ -171,7 +171,3 @@ def _lit(images: Tensor, gamma: Tensor, field: Tensor) -> Tensor:
     """Gamma and gain in one exponential; a gain that is the same everywhere is left to the normalisation."""
     gain = F.interpolate(field, size=images.shape[-2:], mode="bilinear", align_corners=True)
     return torch.exp(images.clamp_min(1e-3).log() * gamma + gain).clamp(0, 1)
-
-
-def _packed(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)

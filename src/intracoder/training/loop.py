@@ -167,7 +167,7 @@ class Trainer:
         self.progress = self.world.heard(progress)
         self.budget = budget_of(config)
         net, is_warm = start
-        net.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.to(compute.device, memory_format=compute.layout)  # type: ignore[call-overload]
         self.from_base = is_warm
         self.base = {name: value.clone() for name, value in net.state_dict().items()} if is_warm else None
         self.lr = config.lr * (WARM_RATE if is_warm else 1.0)
