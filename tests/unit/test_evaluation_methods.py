@@ -11,6 +11,7 @@ import pytest
 
 from intracoder.app.measuring import evaluate
 from intracoder.app.reports import swapped_frames
+from intracoder.app.requests import EvaluateRequest
 from intracoder.app.trying import learning_methods, within
 from intracoder.config import RenderConfig, RunConfig, TrainConfig
 from intracoder.errors import ConfigError
@@ -77,4 +78,8 @@ def test_a_report_says_which_frames_are_judged(tmp_path: Path) -> None:
 def test_a_mask_without_its_truth_is_refused(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     with pytest.raises(ConfigError, match=r"mask\.mp4: expected a truth.*--truth"):
-        evaluate(clip, clip, [clip], tmp_path, truth_mask=tmp_path / "mask.mp4")
+        evaluate(
+            EvaluateRequest(
+                output=clip, target=clip, sources=(clip,), folder=tmp_path, truth_mask=tmp_path / "mask.mp4"
+            )
+        )

@@ -13,7 +13,7 @@ from intracoder.app.making import fit_seating, pretrain, synth
 from intracoder.app.measuring import bench, evaluate, plan_bench
 from intracoder.app.rendering import render
 from intracoder.app.reports import report_to_json
-from intracoder.app.requests import BenchRequest, Choice, SwapRequest
+from intracoder.app.requests import BenchRequest, Choice, EvaluateRequest, RenderRequest, SwapRequest
 from intracoder.app.steps import add, curate, extract, train
 from intracoder.app.whole import swap
 
@@ -21,6 +21,8 @@ __all__ = [
     "BenchRequest",
     "Choice",
     "DemoOutputs",
+    "EvaluateRequest",
+    "RenderRequest",
     "SwapRequest",
     "add",
     "bench",

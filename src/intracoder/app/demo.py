@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from intracoder.app.consents import kept_grants
 from intracoder.app.looking import explain, publish_picture
-from intracoder.app.requests import SwapRequest
+from intracoder.app.requests import RenderRequest, SwapRequest
 from intracoder.app.whole import swap
 from intracoder.build import intracoder_swapper
 from intracoder.config import RunConfig
@@ -68,14 +69,21 @@ def demo(folder: Path, *, config: RunConfig, progress: Progress = silent) -> Dem
         config=config,
     )
     report = swap(request, progress=progress)
-    model = project / "model"
     progress("pictures", 0.0, 3.0, "stages of one frame")
-    explain(model, pair["target"], project / "target", outputs["_stages.png"], frame=None, config=config, use=USE)
+    stages = RenderRequest(
+        model=project / "model",
+        target=pair["target"],
+        target_set=project / "target",
+        output=outputs["_stages.png"],
+        use=USE,
+        config=config,
+    )
+    explain(stages)
     progress("pictures", 1.0, 3.0, "performance grid")
     grid = draw_performance(project, outputs[".mp4"], config)
-    publish_picture(grid, outputs["_grid.png"], model, pair["target"], use=USE)
+    publish_picture(grid, dataclasses.replace(stages, output=outputs["_grid.png"]))
     progress("pictures", 2.0, 3.0, "triptych")
-    write_triptych(pair["target"], pair["source"], outputs[".mp4"], outputs["_triptych.mp4"], model)
+    write_triptych(pair["target"], pair["source"], outputs[".mp4"], outputs["_triptych.mp4"], stages.model)
     progress("pictures", 3.0, 3.0)
     return DemoOutputs(
         swapped=outputs[".mp4"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from intracoder.app.consents import consent_states, kept_grants
 from intracoder.app.rendering import render_job
+from intracoder.app.requests import RenderRequest
 from intracoder.build import compositor, face_networks, intracoder_swapper, seat_of
 from intracoder.config import RunConfig
 from intracoder.errors import ConfigError, NoFaceError
@@ -17,7 +18,7 @@ from intracoder.protocols import Progress, silent
 if TYPE_CHECKING:
     from intracoder.provenance.guard import ContentGuard
     from intracoder.records import Frame, Image, PlannedFace
-    from intracoder.swap.compositor import Compositor
+    from intracoder.swap.compositor import Compositor, FrameStages
     from intracoder.swap.swapper import IntracoderSwapper
 
 LABEL_BAND = 0.16
@@ -60,28 +61,12 @@ def faces(clip: Path, sheet: Path, *, config: RunConfig, progress: Progress = si
     ]
 
 
-def explain(
-    model: Path,
-    target: Path,
-    target_set: Path,
-    picture: Path,
-    *,
-    frame: int | None,
-    config: RunConfig,
-    use: str,
-    person: str | None = None,
-) -> None:
+def explain(request: RenderRequest, *, frame: int | None = None) -> None:
     """Draws one frame through every stage, as a marked and signed picture.
 
     Args:
-        model: Folder of the model.
-        target: The clip.
-        target_set: Its face set.
-        picture: .png to write.
+        request: Whose face on which clip, and the picture to write.
         frame: Which frame; None takes the one with the widest open mouth, where much happens.
-        config: Options of rendering.
-        use: What the picture is for.
-        person: Whose face is drawn, by the name in the model's card; the training's source by default.
 
     Raises:
         ConsentError, GuardError: Refused.
@@ -90,23 +75,12 @@ def explain(
     """
     from intracoder.evaluation.stages import draw_stages
 
-    one = _prepared(model, target, target_set, frame, config, use, person)
-    (stages,) = one.parts.compose([one.frame], [one.planned])
-    drawn = draw_stages(stages, one.swapper.planes(one.planned))
-    publish_picture(drawn, picture, model, target, use=use, person=person, guard=one.guard)
+    one = _prepared(request, frame)
+    drawn = draw_stages(one.composed(one.planned), one.swapper.planes(one.planned))
+    publish_picture(drawn, request, guard=one.guard)
 
 
-def seats(
-    model: Path,
-    target: Path,
-    target_set: Path,
-    picture: Path,
-    *,
-    frame: int | None,
-    config: RunConfig,
-    use: str,
-    person: str | None = None,
-) -> None:
+def seats(request: RenderRequest, *, frame: int | None = None) -> None:
     """Draws one frame with the face tipped, larger, smaller, higher and lower, to choose ``render.seat_*`` by eye.
 
     Args and errors are those of ``explain``.
@@ -117,17 +91,19 @@ def seats(
     from intracoder.evaluation.seats import draw_seats, seats_about
     from intracoder.swap.swapper import PlannedParts
 
-    one = _prepared(model, target, target_set, frame, config, use, person)
+    one = _prepared(request, frame)
     source = one.swapper.stored_frame(one.planned)
     if source is None or not isinstance(one.planned, PlannedParts):
-        raise ConfigError(f"{model}: expected a net that is given the source's shape, got a plain one")
-    tried = seats_about(seat_of(config.render))
-    plans = [[one.swapper.reseated(one.planned, seat) for seat in row] for row in tried]
+        raise ConfigError(f"{request.model}: expected a net that is given the source's shape, got a plain one")
+    present = seat_of(request.config.render)
+    as_set = one.composed(one.planned)
+    known = {present: as_set.blended}
+    tried = seats_about(present)
     # one at a time, and only the crops are kept: frames may be large
-    drawn = [[one.parts.compose([one.frame], [plan])[0].blended for plan in row] for row in plans]
-    target_crop = one.parts.compose([one.frame], [one.planned])[0].crop
-    sheet = draw_seats(target_crop, source, tried, drawn)
-    publish_picture(sheet, picture, model, target, use=use, person=person, guard=one.guard)
+    for seat in {seat for row in tried for seat in row} - {present}:
+        known[seat] = one.composed(one.swapper.reseated(one.planned, seat)).blended
+    sheet = draw_seats(as_set.crop, source, tried, [[known[seat] for seat in row] for row in tried])
+    publish_picture(sheet, request, guard=one.guard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,20 +116,23 @@ class _OneFrame:
     frame: Frame
     planned: PlannedFace
 
+    def composed(self, planned: PlannedFace) -> FrameStages:
+        """The frame with the face as another plan has it."""
+        return self.parts.compose([self.frame], [planned])[0]
 
-def _prepared(
-    model: Path, target: Path, target_set: Path, frame: int | None, config: RunConfig, use: str, person: str | None
-) -> _OneFrame:
+
+def _prepared(request: RenderRequest, frame: int | None) -> _OneFrame:
     """Refuses before any work, then plans the clip and reads the frame."""
     from intracoder.media.reader import read_frames
     from intracoder.provenance.guard import ContentGuard
 
-    kept_grants(model, use=use, person=person)
+    model, target, config = request.model, request.target, request.config
+    kept_grants(model, use=request.use, person=request.person)
     guard = ContentGuard()
     guard.check_file(target)
-    swapper = intracoder_swapper(model, person, config)
-    job = render_job(swapper, model, target, target_set, target_set.parent / "render", config)
-    chosen = _telling_frame(target_set) if frame is None else frame
+    swapper = intracoder_swapper(model, request.person, config)
+    job = render_job(swapper, request)
+    chosen = _telling_frame(request.target_set) if frame is None else frame
     if chosen not in job.faces:
         raise NoFaceError(f"{target}: frame {chosen} shows no face to swap; choose another --frame")
     (found,) = list(read_frames(target, start=chosen, stop=chosen + 1))
@@ -166,17 +145,8 @@ def _prepared(
     )
 
 
-def publish_picture(
-    image: Image,
-    picture: Path,
-    model: Path,
-    target: Path,
-    *,
-    use: str,
-    person: str | None = None,
-    guard: ContentGuard | None = None,
-) -> None:
-    """Writes a figure that shows swapped faces: labelled, marked and signed like every output.
+def publish_picture(image: Image, request: RenderRequest, *, guard: ContentGuard | None = None) -> None:
+    """Writes a figure that shows swapped faces to the request's output: labelled, marked and signed like every output.
 
     A white band is added below, where the label covers nothing.
     """
@@ -187,9 +157,11 @@ def publish_picture(
     from intracoder.provenance.guard import ContentGuard
     from intracoder.provenance.marking import Marker
 
-    grants = kept_grants(model, use=use, person=person)
+    picture, model = request.output, request.model
+    grants = kept_grants(model, use=request.use, person=request.person)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    marker = Marker(grants, guard or ContentGuard(), target, model_sha256=model_sha256(model), is_still=True)
+    digest = model_sha256(model)
+    marker = Marker(grants, guard or ContentGuard(), request.target, model_sha256=digest, is_still=True)
     unsigned = new_beside(picture)
     band = round(LABEL_BAND * min(image.shape[:2]))
     framed = np.pad(image, ((0, band), (0, 0), (0, 0)), constant_values=255)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intracoder.app.reports import swapped_frames
-from intracoder.app.requests import BenchRequest
+from intracoder.app.requests import BenchRequest, EvaluateRequest
 from intracoder.app.trying import learning_methods
 from intracoder.errors import ConfigError
 from intracoder.protocols import Progress, silent
@@ -18,32 +17,8 @@ if TYPE_CHECKING:
     from intracoder.evaluation.swapbench import BenchPlan
 
 
-def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
-    output: Path,
-    target: Path,
-    sources: Sequence[Path],
-    folder: Path,
-    *,
-    truth: Path | None = None,
-    truth_mask: Path | None = None,
-    start: int = 0,
-    stop: int | None = None,
-    report: Path | None = None,
-    progress: Progress = silent,
-) -> Scorecard:
-    """Scores an output and writes the scorecard (JSON, Markdown, picture) into ``folder``.
-
-    Args:
-        output: The swapped clip.
-        target: What it was made from.
-        sources: Footage of the source person.
-        folder: For the scorecard.
-        truth: A perfect swap of the same frames, where there is one.
-        truth_mask: Which part of the target the truth replaces.
-        start: First frame of output and target that is judged.
-        stop: Frame to stop before.
-        report: Of the run that made the output: only frames that it swapped are judged. None judges all.
-        progress: Told of what is read.
+def evaluate(request: EvaluateRequest, *, progress: Progress = silent) -> Scorecard:
+    """Scores an output and writes the scorecard (JSON, Markdown, picture) into the request's folder.
 
     Raises:
         ConfigError: A mask without a truth, or a bad report.
@@ -54,19 +29,20 @@ def evaluate(  # noqa: PLR0913 - one call that says everything about a scorecard
     from intracoder.evaluation.readings import Clip, shipped_readers
     from intracoder.evaluation.sheet import write_scorecard
 
-    if truth_mask is not None and truth is None:
-        raise ConfigError(f"{truth_mask}: expected a truth that the mask belongs to; give it with --truth")
+    truth, mask = request.truth, request.truth_mask
+    if mask is not None and truth is None:
+        raise ConfigError(f"{mask}: expected a truth that the mask belongs to; give it with --truth")
     evaluator = Evaluator(shipped_readers(), PerceptualNet())
     trial = Trial(
-        output=Clip(path=output, start=start, stop=stop),
-        target=Clip(path=target, start=start, stop=stop),
-        source=tuple(Clip(path=path) for path in sources),
+        output=Clip(path=request.output, start=request.start, stop=request.stop),
+        target=Clip(path=request.target, start=request.start, stop=request.stop),
+        source=tuple(Clip(path=path) for path in request.sources),
         truth=None if truth is None else Clip(path=truth),
-        truth_mask=None if truth_mask is None else Clip(path=truth_mask),
-        frames=None if report is None else swapped_frames(report),
+        truth_mask=None if mask is None else Clip(path=mask),
+        frames=None if request.report is None else swapped_frames(request.report),
     )
     card = evaluator.evaluate(trial, progress)
-    write_scorecard(card, trial, evaluator, folder)
+    write_scorecard(card, trial, evaluator, request.folder)
     return card
 
 

@@ -6,15 +6,14 @@ import dataclasses
 import hashlib
 import json
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intracoder import __version__
 from intracoder.app.consents import kept_grants
 from intracoder.app.reports import report_path, save_report
+from intracoder.app.requests import RenderRequest
 from intracoder.build import ENHANCER_FILE, compositor, intracoder_swapper
-from intracoder.config import RunConfig
 from intracoder.errors import ConfigError, NoFaceError
 from intracoder.media.atomic import new_beside
 from intracoder.protocols import Progress, silent
@@ -27,38 +26,17 @@ if TYPE_CHECKING:
     from intracoder.swap.swapper import IntracoderSwapper
 
 
-def render(  # noqa: PLR0913 - one call that says everything about a render
-    model: Path,
-    target: Path,
-    target_set: Path,
-    output: Path,
-    *,
-    config: RunConfig,
-    use: str = "private",
-    person: str | None = None,
-    work: Path | None = None,
-    guard: ContentGuard | None = None,
-    record_id: uuid.UUID | None = None,
-    progress: Progress = silent,
-) -> RunReport:
+def render(request: RenderRequest, *, guard: ContentGuard | None = None, progress: Progress = silent) -> RunReport:
     """Renders a target with a trained model and publishes the output: labelled, marked, signed and checked.
 
     Args:
-        model: Folder of the model, with the consent it was trained under.
-        target: The clip, picture or folder of pictures.
-        target_set: Its face set, made with ``is_target``.
-        output: .mp4, .m4v or .mov for clips, .png or .jpg for pictures.
-        config: The ``render`` part, and where the networks run.
-        use: What the output is for.
-        person: Whose face is drawn, by the name in the model's card; the training's source by default.
-        work: Folder for unfinished pieces; beside the face set by default.
+        request: What to render, and where to.
         guard: One that has checked the target; without, a new one checks it before any work.
-        record_id: Of the output; a new one by default.
         progress: Told of frames and of finishing.
 
     Raises:
         ConsentError: Consent is missing for that person, or one of the model's records is withdrawn, expired or does
-            not cover ``use``.
+            not cover the use.
         GuardError: The content guard refuses.
         MediaError, NoFaceError, ProvenanceError, WeightsError: As their names say.
     """
@@ -68,16 +46,16 @@ def render(  # noqa: PLR0913 - one call that says everything about a render
     from intracoder.swap.pipeline import clear, record_id_of
     from intracoder.swap.pipeline import render as render_frames
 
-    grants = kept_grants(model, use=use, person=person)
+    model, target, output, config = request.model, request.target, request.output, request.config
+    grants = kept_grants(model, use=request.use, person=request.person)
     info = fitting_output(target, output)
     started = time.monotonic()
     if guard is None:
         guard = ContentGuard()
         guard.check_file(target)
     digest = model_sha256(model)
-    swapper = intracoder_swapper(model, person, config)
-    job = render_job(swapper, model, target, target_set, work or target_set.parent / "render", config)
-    job = dataclasses.replace(job, record_id=record_id)
+    swapper = intracoder_swapper(model, request.person, config)
+    job = dataclasses.replace(render_job(swapper, request), record_id=request.record_id)
     marker = Marker(
         grants,
         guard,
@@ -139,33 +117,34 @@ def _complexion_change(swapper: IntracoderSwapper, target: FaceSet) -> Complexio
     return complexion_change(own, present)
 
 
-def render_job(
-    swapper: IntracoderSwapper, model: Path, target: Path, target_set: Path, work: Path, config: RunConfig
-) -> RenderJob:
+def render_job(swapper: IntracoderSwapper, request: RenderRequest) -> RenderJob:
     """The plan of a target's frames, and the key of everything that the pixels depend on."""
     from intracoder.faceset.store import FaceSet
     from intracoder.nets.model_card import model_sha256
     from intracoder.swap.pipeline import RenderJob
 
-    faces = FaceSet.open(target_set)
+    target, options = request.target, request.config.render
+    faces = FaceSet.open(request.target_set)
     if not faces.info.has_all_frames or len(faces.origins) != 1:
-        raise NoFaceError(f"{target_set}: expected the face set of a whole target; make it with: extract --target")
+        raise NoFaceError(
+            f"{request.target_set}: expected the face set of a whole target; make it with: extract --target"
+        )
     tracks = [track for track in faces.tracks() if track.faces]
     if not tracks:
         raise NoFaceError(f"{target}: no face found in any frame; choose a clip in which the person can be seen")
     (track,) = tracks[:1]
-    change = _complexion_change(swapper, faces) if config.render.complexion else None
+    change = _complexion_change(swapper, faces) if options.complexion else None
     planned = {p.frame_index: dataclasses.replace(p, complexion_change=change) for p in swapper.plan(track)}
-    enhancer = model / ENHANCER_FILE
+    enhancer = request.model / ENHANCER_FILE
     key = json.dumps(
         [
             __version__,
             faces.origins[0].sha256,
-            model_sha256(model),
+            model_sha256(request.model),
             swapper.source,
             hashlib.sha256(enhancer.read_bytes()).hexdigest() if enhancer.is_file() else None,
             [face.frame_index for face in track.faces],
-            dataclasses.asdict(config.render),
+            dataclasses.asdict(options),
         ]
     )
     return RenderJob(
@@ -174,7 +153,7 @@ def render_job(
         presence={f.frame_index: float(f.presence) for f in track.faces if f.presence is not None},
         face_px={f.frame_index: float(max(f.box[2] - f.box[0], f.box[3] - f.box[1])) for f in track.faces},
         other_frames=faces.origins[0].other_frames(),
-        folder=work,
+        folder=request.work_folder(),
         key=hashlib.sha256(key.encode()).hexdigest(),
-        config=config.render,
+        config=options,
     )

@@ -45,6 +45,58 @@ class SwapRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """A trained model's person on a target: as a published file, or explained by a picture of one frame."""
+
+    model: Path
+    """Folder of the model, with the consent it was trained under."""
+    target: Path
+    """The clip, picture or folder of pictures."""
+    target_set: Path
+    """Its face set, made with ``is_target``."""
+    output: Path
+    """.mp4, .m4v or .mov for clips, .png or .jpg for pictures; .png for explanations."""
+    person: str | None = None
+    """Whose face is drawn, by the name in the model's card; the training's source by default."""
+    use: str = "private"
+    """What the output is for."""
+    config: RunConfig = field(default_factory=RunConfig)
+    """The ``render`` part, and where the networks run."""
+    work: Path | None = None
+    """Folder for unfinished pieces; beside the face set by default."""
+    record_id: uuid.UUID | None = None
+    """Of the output; a new one by default."""
+
+    def work_folder(self) -> Path:
+        """Where the unfinished pieces are."""
+        return self.work or self.target_set.parent / "render"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest:
+    """One scorecard."""
+
+    output: Path
+    """The swapped clip."""
+    target: Path
+    """What it was made from."""
+    sources: tuple[Path, ...]
+    """Footage of the source person."""
+    folder: Path
+    """For the scorecard."""
+    truth: Path | None = None
+    """A perfect swap of the same frames, where there is one."""
+    truth_mask: Path | None = None
+    """Which part of the target the truth replaces."""
+    start: int = 0
+    """First frame of output and target that is judged."""
+    stop: int | None = None
+    """Frame to stop before."""
+    report: Path | None = None
+    """Of the run that made the output: only frames that it swapped are judged. None judges all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRequest:
     """One benchmark: which trials, and where they are kept. Smaller requests for the same folder add up."""
 

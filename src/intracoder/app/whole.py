@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from intracoder.app.consents import source_grants
 from intracoder.app.rendering import fitting_output, render
 from intracoder.app.reports import report_path, save_report
-from intracoder.app.requests import SwapRequest
+from intracoder.app.requests import RenderRequest, SwapRequest
 from intracoder.app.steps import curate, extract, train
 from intracoder.config import to_toml
 from intracoder.media.atomic import atomic_path
@@ -61,18 +61,16 @@ def swap(request: SwapRequest, *, guard: ContentGuard | None = None, progress: P
             guard=guard,
             progress=progress,
         )
-    report = render(
-        project / "model",
-        request.target,
-        target_set,
-        request.output,
-        config=config,
+    rendering = RenderRequest(
+        model=project / "model",
+        target=request.target,
+        target_set=target_set,
+        output=request.output,
         use=request.use,
-        work=project / "render",
-        guard=guard,
+        config=config,
         record_id=request.record_id,
-        progress=progress,
     )
+    report = render(rendering, guard=guard, progress=progress)
     report = dataclasses.replace(report, stage_seconds={**seconds, **report.stage_seconds})
     save_report(report, report_path(request.output))
     log.info("%s: frames %s, record %s", request.output, report.counts(), report.record_id)

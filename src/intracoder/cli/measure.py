@@ -42,19 +42,19 @@ def evaluate(
     """Scores an output: identity, leak, pose, expression, seam, sharpness, flicker, light."""
     from intracoder.evaluation.scorecard import to_json, to_markdown
 
+    request = app.EvaluateRequest(
+        output=output,
+        target=target,
+        sources=tuple(source),
+        folder=out,
+        truth=truth,
+        truth_mask=truth_mask,
+        start=start,
+        stop=stop,
+        report=report,
+    )
     with logged(None), progress_on(quiet=quiet) as progress:
-        card = app.evaluate(
-            output,
-            target,
-            source,
-            out,
-            truth=truth,
-            truth_mask=truth_mask,
-            start=start,
-            stop=stop,
-            report=report,
-            progress=progress,
-        )
+        card = app.evaluate(request, progress=progress)
     say(json.loads(to_json(card)), to_markdown(card), as_json=as_json)
 
 

@@ -239,17 +239,17 @@ def render(
 ) -> None:
     """Renders a target with a trained model."""
     flags = render_flags(color=color, blend=blend, label=label, disclosure=disclosure)
+    request = app.RenderRequest(
+        model=model,
+        target=target,
+        target_set=target_set,
+        output=out,
+        person=person,
+        use=use,
+        config=resolved(config, settings, flags),
+    )
     with logged(None), progress_on(quiet=quiet) as progress:
-        report = app.render(
-            model,
-            target,
-            target_set,
-            out,
-            config=resolved(config, settings, flags),
-            use=use,
-            person=person,
-            progress=progress,
-        )
+        report = app.render(request, progress=progress)
     say(json.loads(app.report_to_json(report)), _summary(report), as_json=as_json)
 
 
@@ -288,19 +288,18 @@ def explain(
     settings: Set = None,
 ) -> None:
     """Draws one frame through every stage, or in other seats."""
-    picture = out or Path("seats.png" if seats else "stages.png")
-    draw = app.seats if seats else app.explain
-    draw(
-        project / "model",
-        target,
-        project / "target",
-        picture,
-        frame=frame,
-        config=resolved(config, settings),
-        use=use,
+    request = app.RenderRequest(
+        model=project / "model",
+        target=target,
+        target_set=project / "target",
+        output=out or Path("seats.png" if seats else "stages.png"),
         person=person,
+        use=use,
+        config=resolved(config, settings),
     )
-    say({}, str(picture), as_json=False)
+    draw = app.seats if seats else app.explain
+    draw(request, frame=frame)
+    say({}, str(request.output), as_json=False)
 
 
 def _summary(report: RunReport) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 
 from intracoder.records import Image, Mask
+
+LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
+"""What red, green and blue add to brightness. Source: ITU-R BT.709."""
 
 _RGB_TO_LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 _LMS_TO_LAB = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1.0, 1, 1], [1, 1, -2], [1, -1, 0]])

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from intracoder.ops.color import encoded, linear_light
+from intracoder.ops.color import LUMA, encoded, linear_light
 from intracoder.ops.mask import skin_mask
 from intracoder.ops.mesh import point_normals, spread_over
 from intracoder.ops.relight import harmonics
@@ -54,7 +54,6 @@ _RIDGE: Final = 0.02
 """Pull of every slope of such a light towards even light, in units of the points' own weight."""
 _MOST: Final = 1.0
 """Most that a change lightens or darkens, natural logarithm."""
-_LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 _SMOOTH: Final = 1 / 60
 """Deviation of the blur over a painted change, fraction of the crop's side: the mesh's triangles shall not show."""
 
@@ -164,7 +163,7 @@ def _skin_level(change: Float64[np.ndarray, "468 3"], trust: Float64[np.ndarray,
     """
     level = _on_skin(change)
     weights = _skin_share() * _areas() * trust
-    brightness = (weights @ change / weights.sum() - level) @ _LUMA
+    brightness = (weights @ change / weights.sum() - level) @ LUMA
     return np.asarray(level + brightness)
 
 

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from intracoder.ops.color import LUMA
 from intracoder.records import Image, Mask
 
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LUMA = LUMA.astype(np.float32)
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _IMMERKAER_GAIN = 6.0  # deviation of the kernel's answer to white noise of deviation 1
 _LAPLACIAN_NOISE = 20.0  # energy of the 5-point Laplacian's answer to white noise of deviation 1

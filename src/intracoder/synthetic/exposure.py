@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32
 
+from intracoder.ops.color import LUMA
 from intracoder.records import Image, Mask
 from intracoder.synthetic.head import Head
 from intracoder.synthetic.region import FaceRegion
 
-_LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 _WANTED: Final = 0.75
 """Radiance over albedo, after the exposure, that a measured face gets."""
 _KEPT: Final = 0.3
@@ -38,8 +38,8 @@ def measured_exposure(radiance: Float32[np.ndarray, "h w 3"], mask: Mask, head: 
     weight = float(mask.sum())
     if weight < 1:
         return 1.0
-    reflected = float((radiance @ _LUMA * mask).sum()) / weight
+    reflected = float((radiance @ LUMA * mask).sum()) / weight
     encoded = head.color[region.skin].astype(np.float64) / 255
-    albedo = float((encoded**2.2 @ _LUMA).mean())
+    albedo = float((encoded**2.2 @ LUMA).mean())
     light = max(reflected / albedo, 1e-4)
     return round(float(np.clip((_WANTED / light) ** (1 - _KEPT), *_LIMITS)), 4)
