@@ -145,6 +145,8 @@ class RenderConfig:
     """How much of the target's light is put on the face by its shape, 0 (none) .. 1."""
     complexion: float = 1.0
     """How far the target's beard, lips and cheeks are kept from being taken for light, 0 (not) .. 1."""
+    eye_light: float = 1.0
+    """How far eyes are kept from being lit as a darker or lighter skin would be, 0 (not) .. 1."""
     detail: float = 1.0
     """How much of the copied real pixels' finest detail is laid over the enlarged face, 0..1.5."""
     mouth: Literal["target", "source"] = "target"
@@ -182,6 +184,7 @@ class RenderConfig:
         require(0.5 <= self.hairline <= 1.2, "render.hairline", "0.5..1.2", self.hairline)
         require(0 <= self.detail <= 1.5, "render.detail", "0..1.5", self.detail)
         require(0 <= self.complexion <= 1, "render.complexion", "0..1", self.complexion)
+        require(0 <= self.eye_light <= 1, "render.eye_light", "0..1", self.eye_light)
         require(0 <= self.relight <= 1, "render.relight", "0..1", self.relight)
         require(0 <= self.feather <= 0.2, "render.feather", "0..0.2", self.feather)
         require(-15 <= self.seat_tilt <= 15, "render.seat_tilt", "-15..15", self.seat_tilt)

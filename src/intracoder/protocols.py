@@ -79,6 +79,11 @@ class Swapper(Protocol):
         """Of the person who is drawn; None where none was measured."""
         ...
 
+    @property
+    def eye_excess(self) -> float:
+        """Of the person who is drawn, see ``ops.eyes``."""
+        ...
+
     def plan(self, track: FaceTrack) -> tuple[PlannedFace, ...]:
         """Geometry of the swap for a whole target track, one entry per face of it."""
         ...

@@ -178,6 +178,8 @@ class PlannedFace:
     """Which of the source's stored frames is warped as reference; None for the plain net."""
     complexion_change: Complexion | None = None
     """From the target's complexion to the source's; None where either is unknown."""
+    eye_gain: float = 0.0
+    """What eyes are lightened by beyond what skin is, natural logarithm."""
 
 
 class Outcome(Enum):

@@ -108,6 +108,7 @@ class FakeSwapper:
 
     crop_px = CROP_PX
     complexion = None
+    eye_excess = 0.0
 
     def __init__(self, level=200, detail=None):
         self.level = level
@@ -241,6 +242,17 @@ def test_the_swapped_faces_beard_is_not_taken_for_shadow(options, is_lost):
     lighter = stages.matched[forehead[1], forehead[0], 1] - float(stages.matched[chin[1], chin[0], 1])
     assert (lighter < 5) == is_lost
     assert is_lost or lighter > 30
+
+
+@pytest.mark.parametrize(("options", "lighter"), [({}, True), ({"eye_light": 0.0}, False)])
+def test_eyes_take_the_plans_own_gain(options, lighter):
+    frame, plan = frame_with_face(0)
+    plan = dataclasses.replace(plan, eye_gain=0.4)
+    (stages,) = made_compositor(relight=0.0, color="none", **options).compose([frame], [plan])
+    eye, cheek = (transform_points(plan.swapped_points, plan.frame_to_crop)[k, :2] for k in ((159, 145), (50,)))
+    (x, y), (cheek_x, cheek_y) = (np.rint(one.mean(axis=0)).astype(int) for one in (eye, cheek))
+    assert (int(stages.matched[y, x, 1]) > 205) == lighter
+    assert stages.matched[cheek_y, cheek_x, 1] == 200
 
 
 def open_mouthed(plan, opening_px=12.0):

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from intracoder.build import ENHANCER_FILE, compositor, intracoder_swapper
 from intracoder.errors import ConfigError, NoFaceError
 from intracoder.media.atomic import new_beside
 from intracoder.protocols import Progress, silent
-from intracoder.records import Complexion, MediaInfo, RunReport
+from intracoder.records import MediaInfo, PlannedFace, RunReport
 
 if TYPE_CHECKING:
     from intracoder.faceset.store import FaceSet
@@ -103,18 +104,21 @@ def fitting_output(target: Path, output: Path) -> MediaInfo:
     return info
 
 
-def _complexion_change(swapper: IntracoderSwapper, target: FaceSet) -> Complexion | None:
-    """From the target's complexion to that of the person who is drawn; None where either is unknown."""
+def _with_colors(planned: Sequence[PlannedFace], swapper: IntracoderSwapper, target: FaceSet) -> list[PlannedFace]:
+    """Plans that know how the colours of the person who is drawn differ from the target's, where both are known."""
     from intracoder.faceset.person import spread_rows
     from intracoder.ops.complexion import ENOUGH_FRAMES, complexion_change, measure_complexion
+    from intracoder.ops.eyes import eye_excess
 
     own, kept = swapper.complexion, target.kept()
     if own is None or not kept:
-        return None
+        return list(planned)
     # a long clip's crops are never in memory all at once
     some = [kept[row] for row in spread_rows(len(kept), ENOUGH_FRAMES)]
-    present = measure_complexion([target.crop(one) for one in some], [target.crop_points(one) for one in some])
-    return complexion_change(own, present)
+    crops, points = [target.crop(one) for one in some], [target.crop_points(one) for one in some]
+    change = complexion_change(own, measure_complexion(crops, points))
+    gain = eye_excess(crops, points) - swapper.eye_excess
+    return [dataclasses.replace(p, complexion_change=change, eye_gain=gain) for p in planned]
 
 
 def render_job(swapper: IntracoderSwapper, request: RenderRequest) -> RenderJob:
@@ -133,8 +137,7 @@ def render_job(swapper: IntracoderSwapper, request: RenderRequest) -> RenderJob:
     if not tracks:
         raise NoFaceError(f"{target}: no face found in any frame; choose a clip in which the person can be seen")
     (track,) = tracks[:1]
-    change = _complexion_change(swapper, faces) if options.complexion else None
-    planned = {p.frame_index: dataclasses.replace(p, complexion_change=change) for p in swapper.plan(track)}
+    planned = {p.frame_index: p for p in _with_colors(swapper.plan(track), swapper, faces)}
     enhancer = request.model / ENHANCER_FILE
     key = json.dumps(
         [

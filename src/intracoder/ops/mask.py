@@ -135,6 +135,22 @@ def eye_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
     return mask
 
 
+def opening_mask(points: Float[np.ndarray, "p d"], size: int, *, least: float = 0.0) -> Mask:
+    """What shows between the lids in a crop, of eyes that are open enough.
+
+    Args:
+        points: dense landmarks, crop pixels.
+        size: side of the crop, pixels.
+        least: area of an opening / the square of its width, under which it is left out.
+    """
+    mask = np.zeros((size, size), dtype=np.float32)
+    for lids in EYES:
+        outline = _outline(points, lids)
+        if cv2.contourArea(outline) >= least * float(np.ptp(outline, axis=0).max()) ** 2:
+            _fill(mask, outline)
+    return mask
+
+
 def mouth_mask(points: Float[np.ndarray, "p d"], size: int) -> Mask:
     """The mouth's opening in a crop with a soft edge; it fades as the mouth closes, and is empty where it is closed."""
     mask = np.zeros((size, size), dtype=np.float32)

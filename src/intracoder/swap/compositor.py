@@ -18,6 +18,7 @@ from intracoder.config import RenderConfig
 from intracoder.ops.color import match_low_frequencies
 from intracoder.ops.complexion import with_complexion
 from intracoder.ops.detail import with_detail
+from intracoder.ops.eyes import with_eye_light
 from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
 from intracoder.ops.mask import combine_alpha, hull_mask, mouth_mask, skin_mask, surface_mask
 from intracoder.ops.mesh import mesh_warp
@@ -110,10 +111,12 @@ class Compositor:
 
     def _match(self, swapped: Image, crop: Image, planned: PlannedFace) -> Image:
         """The swapped face in the target's light and colours, measured where both show skin."""
+        drawn_at = transform_points(planned.swapped_points, planned.frame_to_crop)
+        swapped = with_eye_light(swapped, drawn_at, planned.eye_gain * self._config.eye_light)
         face, there = (
             LitFace(image, points, skin_mask(points, len(image)))
             for image, points in (
-                (swapped, transform_points(planned.swapped_points, planned.frame_to_crop)),
+                (swapped, drawn_at),
                 (crop, transform_points(planned.target_points, planned.frame_to_crop)),
             )
         )

@@ -16,7 +16,7 @@ from intracoder.config import require
 from intracoder.errors import NoFaceError
 from intracoder.faceset.likeness import Performance, RestingHead, find_rest, shape_features, steady_choice
 from intracoder.faceset.likeness_file import load_likenesses
-from intracoder.faceset.person import spread_rows
+from intracoder.faceset.person import PersonFrames, spread_rows
 from intracoder.faceset.planes import color_mask, decoder_planes
 from intracoder.faceset.reference import PartRows, part_distances
 from intracoder.nets.device import DeviceName, Precision, choose_compute
@@ -24,6 +24,7 @@ from intracoder.nets.generate import DecoderInput, generate_faces
 from intracoder.nets.model_card import ModelCard, read_model
 from intracoder.ops.complexion import ENOUGH_FRAMES, measure_complexion
 from intracoder.ops.detail import regained
+from intracoder.ops.eyes import eye_excess
 from intracoder.ops.geometry import align_track, posed, transform_points, unposed
 from intracoder.ops.mask import eye_mask, surface_mask
 from intracoder.ops.seating import Seat
@@ -133,9 +134,21 @@ class IntracoderSwapper:
         """Of the person who is drawn, from the model's stored frames; None for the plain net."""
         if not self._net.config.plane_channels:
             return None
-        frames = self._likeness.frames
-        some = frames.subset(spread_rows(len(frames), ENOUGH_FRAMES))
+        some = self._some_frames()
         return measure_complexion(some.crops, some.points)
+
+    @functools.cached_property
+    def eye_excess(self) -> float:
+        """Of the person who is drawn; 0 for the plain net."""
+        if not self._net.config.plane_channels:
+            return 0.0
+        some = self._some_frames()
+        return eye_excess(some.crops, some.points)
+
+    def _some_frames(self) -> PersonFrames:
+        """Stored frames that tell the person's colours."""
+        frames = self._likeness.frames
+        return frames.subset(spread_rows(len(frames), ENOUGH_FRAMES))
 
     def plan(self, track: FaceTrack) -> tuple[PlannedFace, ...]:
         """Geometry of the swap for a whole target track, one entry per face of it.
