@@ -18,6 +18,7 @@ from intracoder.protocols import (
     Detector,
     Embedder,
     Enhancer,
+    FaceSegmenter,
     GuardScorer,
     Landmarker,
     Segmenter,
@@ -64,6 +65,12 @@ def _hand() -> Segmenter:
     from intracoder.faces.segment import HandSegmenter
 
     return HandSegmenter()
+
+
+def _learned_visibility() -> FaceSegmenter:
+    from intracoder.swap.visible import LearnedVisibility
+
+    return LearnedVisibility()
 
 
 def _no_matcher() -> ColorMatcher:
@@ -171,6 +178,7 @@ DETECTORS: Mapping[str, Callable[[DetectConfig], Detector]] = {"mtcnn": _mtcnn}
 LANDMARKERS: Mapping[str, Callable[[], Landmarker]] = {"face_mesh": _face_mesh}
 EMBEDDERS: Mapping[str, Callable[[], Embedder]] = {"mobilefacenet": _mobilefacenet}
 SEGMENTERS: Mapping[str, Callable[[], Segmenter]] = {"person": _person, "hand": _hand}
+FACE_SEGMENTERS: Mapping[str, Callable[[], FaceSegmenter]] = {"learned": _learned_visibility}
 COLOR_MATCHERS: Mapping[str, Callable[[], ColorMatcher]] = {
     "none": _no_matcher,
     "reinhard": _reinhard,
@@ -223,5 +231,6 @@ def compositor(swapper: Swapper, model: Path, render: RenderConfig, train: Train
         blender=pick(BLENDERS, render.blend, what="blend")(),
         person=SEGMENTERS["person"](),
         hand=SEGMENTERS["hand"](),
+        visible=FACE_SEGMENTERS["learned"](),
     )
     return Compositor(parts, render)

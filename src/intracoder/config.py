@@ -151,6 +151,8 @@ class RenderConfig:
     """How much of the copied real pixels' finest detail is laid over the enlarged face, 0..1.5."""
     mouth: Literal["target", "source"] = "target"
     """Whose teeth and tongue show in an open mouth; the source's are guessed."""
+    cover: Literal["target", "none"] = "target"
+    """Whose hair, and what else there is before the face, stays before it; none lays the face over all but hands."""
     blend: Literal["feather", "poisson", "multiband"] = "multiband"
     """How the face is laid over the frame."""
     mask_scale: float = 1.0

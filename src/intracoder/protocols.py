@@ -20,6 +20,7 @@ from intracoder.records import (
     PlannedFace,
     Points,
     Points5,
+    SurfaceShares,
     SwappedCrops,
     WatermarkReading,
 )
@@ -66,6 +67,18 @@ class Segmenter(Protocol):
 
 
 @runtime_checkable
+class FaceSegmenter(Protocol):
+    """Where a face that is known to be there can be seen."""
+
+    def visible(self, crop: Image, points: Points) -> Mask:
+        """0..1 at the crop's size, which is square: 0 where hair or a thing hides the face at ``points`` (crop pixels).
+
+        Outside of the face it says nothing.
+        """
+        ...
+
+
+@runtime_checkable
 class Swapper(Protocol):
     """Puts the source identity on target crops."""
 
@@ -82,6 +95,11 @@ class Swapper(Protocol):
     @property
     def eye_excess(self) -> float:
         """Of the person who is drawn, see ``ops.eyes``."""
+        ...
+
+    @property
+    def shown(self) -> SurfaceShares | None:
+        """How much of each point of the drawn face its footage shows, 0..1; None where that is not known."""
         ...
 
     def plan(self, track: FaceTrack) -> tuple[PlannedFace, ...]:

@@ -34,6 +34,8 @@ Embedding: TypeAlias = Float32[np.ndarray, "d"]
 Embeddings: TypeAlias = Float32[np.ndarray, "n d"]
 Complexion: TypeAlias = Float64[np.ndarray, "468 3"]
 """Red, green, blue of each surface point beside the mean of bare skin, natural logarithm of linear light."""
+SurfaceShares: TypeAlias = Float64[np.ndarray, "468"]
+"""A share for each surface point, 0..1."""
 Blendshapes: TypeAlias = Float32[np.ndarray, "52"]
 
 

@@ -10,7 +10,7 @@ from intracoder.ops.blend import FeatherBlender
 from intracoder.ops.color import NoMatcher
 from intracoder.ops.geometry import crop_matrix, invert_affine, posed, transform_points, warp_from_crop, warp_to_crop
 from intracoder.ops.topology import canonical_points
-from intracoder.protocols import Enhancer, Segmenter, Swapper
+from intracoder.protocols import Enhancer, FaceSegmenter, Segmenter, Swapper
 from intracoder.records import Frame, HeadFit, PlannedFace, SwappedCrops
 from intracoder.swap.compositor import Compositor, Parts, put_back
 
@@ -109,6 +109,7 @@ class FakeSwapper:
     crop_px = CROP_PX
     complexion = None
     eye_excess = 0.0
+    shown = None
 
     def __init__(self, level=200, detail=None):
         self.level = level
@@ -145,7 +146,21 @@ class FakeSegmenter:
         return np.full(image.shape[:2], self.level, np.float32)
 
 
-def made_compositor(swapper=None, *, person=1.0, hand=0.0, **options):
+class FakeVisibility:
+    """Hair hangs over the left part of every crop."""
+
+    def __init__(self, hidden):
+        self.hidden = hidden
+
+    def visible(self, crop, points):
+        assert points.shape == (478, 3)
+        assert 0 < points[:, 0].min() < points[:, 0].max() < len(crop)
+        mask = np.ones(crop.shape[:2], np.float32)
+        mask[:, : round(self.hidden * len(crop))] = 0
+        return mask
+
+
+def made_compositor(swapper=None, *, person=1.0, hand=0.0, hidden=0.0, **options):
     parts = Parts(
         swapper=swapper or FakeSwapper(),
         matcher=NoMatcher(),
@@ -153,6 +168,7 @@ def made_compositor(swapper=None, *, person=1.0, hand=0.0, **options):
         blender=FeatherBlender(),
         person=FakeSegmenter(person),
         hand=FakeSegmenter(hand),
+        visible=FakeVisibility(hidden),
     )
     return Compositor(parts, RenderConfig(**{"sharpness": False, **options}))
 
@@ -175,6 +191,7 @@ def test_the_fakes_are_what_the_protocols_ask_for():
     assert isinstance(FakeSwapper(), Swapper)
     assert isinstance(FakeEnhancer(), Enhancer)
     assert isinstance(FakeSegmenter(0.0), Segmenter)
+    assert isinstance(FakeVisibility(0.0), FaceSegmenter)
 
 
 def test_no_frames_give_no_stages():
@@ -217,6 +234,28 @@ def test_what_stands_before_the_face_stays(seen):
     (stages,) = made_compositor(**seen).compose([frame], [plan])
     assert stages.alpha.max() == 0
     np.testing.assert_array_equal(stages.composite, frame.pixels)
+
+
+def test_hair_over_the_face_stays_over_it_unless_asked():
+    frame, plan = frame_with_face(0)
+    (hidden,) = made_compositor(hidden=0.5).compose([frame], [plan])
+    (laid_over,) = made_compositor(hidden=0.5, cover="none").compose([frame], [plan])
+    (whole,) = made_compositor().compose([frame], [plan])
+    middle, edge = len(whole.alpha) // 2, 8
+    assert hidden.alpha[:, : middle - edge].max() == 0
+    np.testing.assert_allclose(hidden.alpha[:, middle + edge :], whole.alpha[:, middle + edge :], atol=1e-5)
+    np.testing.assert_array_equal(laid_over.alpha, whole.alpha)
+
+
+def test_what_hid_the_source_is_not_drawn_over_the_target():
+    frame, plan = frame_with_face(0)
+    swapper = FakeSwapper()
+    swapper.shown = np.where(canonical_points()[:, 0] < 0, 0.2, 1.0)
+    (half,) = made_compositor(swapper).compose([frame], [plan])
+    (whole,) = made_compositor().compose([frame], [plan])
+    middle, edge = len(whole.alpha) // 2, 12
+    assert half.alpha[:, : middle - edge].max() < 0.02
+    np.testing.assert_allclose(half.alpha[:, middle + edge :], whole.alpha[:, middle + edge :], atol=0.02)
 
 
 def test_the_targets_light_is_put_on_the_face_by_its_shape():

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import struct
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from intracoder.synthetic.avatar import BODY, PARTS, Avatar, Mesh
 from intracoder.synthetic.camera import Camera, project, to_scene
 from intracoder.synthetic.exposure import measured_exposure, tonemap
 from intracoder.synthetic.exr import read_channels
-from intracoder.synthetic.head import JOINTS, head_of, pose_head
+from intracoder.synthetic.generate import generate
+from intracoder.synthetic.head import JOINTS, HeadPart, head_of, pose_head
 from intracoder.synthetic.hybrid import fit_similarity, put_face_on
 from intracoder.synthetic.labels import points68_keys
 from intracoder.synthetic.occluder import Occluder, solid_of
-from intracoder.synthetic.region import FaceRegion, face_weights
+from intracoder.synthetic.region import FaceRegion, face_weights, head_weights
+from intracoder.synthetic.suite import Suite, Sweep
 from intracoder.synthetic.topology import Topology, corner_vertices, find_vertices, uv_keys, weld
 from intracoder.synthetic.tracks import perform, rotation_of
 
@@ -200,6 +204,49 @@ def test_face_weights_are_one_about_the_nose_and_zero_behind():
     part = dataclasses.replace(head.parts[BODY], positions=points)
     weights = face_weights(dataclasses.replace(head, parts={**head.parts, BODY: part}))
     np.testing.assert_allclose(weights, [1, 0, 0, 0])
+
+
+def test_head_weights_cover_the_face_and_the_skin_around_it():
+    avatar = toy_avatar()
+    head = head_of(avatar, Topology.of(avatar), "toy")
+    eye, distance = np.mean(head.eyes(), 0), np.linalg.norm(np.subtract(*head.eyes()))
+    x, y, z = (grid.ravel() for grid in np.meshgrid(*[np.linspace(-3, 3, 25)] * 3))
+    part = HeadPart(positions=eye + distance * np.stack([x, y, z], 1), weights={}, morphs={})
+    head = dataclasses.replace(head, parts={**head.parts, BODY: part})
+    face, whole = face_weights(head), head_weights(head)
+    assert (whole[face > 0.99] == 1).all()
+    assert (whole >= face).all()
+    assert (whole == 1).sum() > 2 * (face > 0).sum() > 0
+    assert ((whole >= 0) & (whole <= 1)).all()
+    far_back_or_aside = (z < -1.95) | (np.abs(x) > 1.8) | (y > 1.4) | (y < -2.9)
+    assert whole[far_back_or_aside].max() == 0
+
+
+class FirstHead(Exception):  # noqa: N818 - no error: it ends a run where the test has seen enough
+    """Carries the weights of the head that a scene was given."""
+
+
+class SceneWithoutBlender:
+    """Takes what Blender would, up to the first head."""
+
+    def __init__(self, light, camera, quality):
+        pass
+
+    def put_head(self, topology, head, weights):
+        raise FirstHead(weights.tolist())
+
+
+@pytest.mark.parametrize(("mask", "expected"), [("face", [1, 0, 0, 0]), ("head", [1, 1, 1, 0])])
+def test_the_scene_gets_the_weights_that_the_suites_mask_wants(tmp_path, monkeypatch, mask, expected):
+    about_the_nose = np.array([0, 0.57, 0.1])
+    monkeypatch.setattr("intracoder.synthetic.people.load_avatar", lambda path: toy_avatar(about_the_nose))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: "Blender, says the test")
+    monkeypatch.setitem(sys.modules, "intracoder.synthetic.scene", SimpleNamespace(Scene=SceneWithoutBlender))
+    (tmp_path / "Toy.glb").write_bytes(b"")
+    suite = Suite(name="x", people={"A": "Toy"}, mesh_of="A", mask=mask, sweep=Sweep(partners=0))
+    with pytest.raises(FirstHead) as caught:
+        generate(suite, tmp_path, tmp_path / "out")
+    np.testing.assert_allclose(sorted(caught.value.args[0], reverse=True), expected)
 
 
 def test_the_68_points_have_names_of_their_own():

@@ -30,7 +30,7 @@ def test_the_benchmark_has_the_layout_of_its_evaluation_suite():
     assert plans["M_as_W_face"].light == plans["M"].light
 
 
-@pytest.mark.parametrize("suite_name", ["pretrain", "seating"])
+@pytest.mark.parametrize("suite_name", ["pretrain", "seating", "visible"])
 def test_the_people_of_the_benchmark_are_not_learned_from(suite_name):
     suite = find_suite(suite_name)
     for name, file in suite.people.items():
@@ -82,6 +82,22 @@ def test_threads_do_not_change_a_clips_settings():
     assert plan.settings(suite) == plan.settings(threaded) != plan.settings(finer)
 
 
+def test_a_mask_of_the_head_is_another_setting_and_one_of_the_face_none():
+    suite = find_suite("tiny")
+    plan = plan_clips(suite)[0]
+    assert plan.settings(suite) == "a20000887e8da466", "clips from before there was a choice stay valid"
+    assert plan.settings(dataclasses.replace(suite, mask="head")) != plan.settings(suite)
+
+
+def test_the_visible_suite_shows_everybody_once_a_round_with_a_mask_of_the_head():
+    suite = find_suite("visible")
+    assert suite.mask == "head"
+    plans, count = plan_clips(suite), len(suite.people)
+    assert len(plans) == count * suite.sweep.rounds
+    assert {plan.kind for plan in plans} == {"own"}
+    assert sorted(plan.person for plan in plans[:count]) == sorted(suite.people)
+
+
 SOUND = """
 name = "x"
 mesh_of = "W"
@@ -124,6 +140,7 @@ def test_a_suite_is_read_with_its_tables(tmp_path):
         ('mesh_of = "W"', 'mesh_of = "Z"', "mesh_of"),
         ('kind = "own"', 'kind = "face"', r"render\.people"),
         ('W = "White"', 'W = "../White"', r"people\.W"),
+        ('mesh_of = "W"', 'mesh_of = "W"\nmask = "hair"', "mask: expected one of face, head"),
         ('tracks = ["W"]', 'tracks = ["V"]', r"render\.tracks"),
         ("front = {}", "front = { lens_mm = 1 }", r"camera\.lens_mm"),
         ("front = {}", "front = 3", "expected a table"),
@@ -139,7 +156,7 @@ def test_a_wrong_suite_is_one_line(tmp_path, old, new, match):
 
 
 def test_an_unknown_suite_names_the_known_ones():
-    with pytest.raises(ConfigError, match="benchmark, occluded, pretrain, seating, tiny"):
+    with pytest.raises(ConfigError, match="benchmark, occluded, pretrain, seating, tiny, visible"):
         find_suite("huge")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from intracoder.app.consents import kept_grants, source_grants
 from intracoder.app.demo import DemoOutputs, demo
 from intracoder.app.looking import doctor, explain, faces, seats, show_model
-from intracoder.app.making import fit_seating, pretrain, synth
+from intracoder.app.making import fit_seating, fit_visible, pretrain, synth
 from intracoder.app.measuring import bench, evaluate, plan_bench
 from intracoder.app.rendering import render
 from intracoder.app.reports import report_to_json
@@ -34,6 +34,7 @@ __all__ = [
     "extract",
     "faces",
     "fit_seating",
+    "fit_visible",
     "kept_grants",
     "plan_bench",
     "pretrain",

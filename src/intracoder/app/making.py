@@ -1,11 +1,11 @@
-"""Making synthetic people's clips with their truth, and base weights from them."""
+"""Making synthetic people's clips with their truth, and what the package ships from them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from intracoder.build import face_networks
 from intracoder.config import RunConfig
@@ -14,6 +14,10 @@ from intracoder.protocols import Progress, silent
 if TYPE_CHECKING:
     from intracoder.synthetic.generate import Generated
     from intracoder.training.seating import FittedSeating
+    from intracoder.training.visible import FittedVisible
+
+VISIBLE_STEPS: Final = 1500
+"""Of training the network of visible faces, where no number is asked for."""
 
 
 def synth(
@@ -107,4 +111,34 @@ def fit_seating(truths: Path, out: Path, *, config: RunConfig, progress: Progres
     fitted = fit(gathered.faces, gathered.person_of)
     with atomic_path(out) as path:
         path.write_bytes(pack_seating(fitted.seating))
+    return fitted
+
+
+def fit_visible(faces: Path, out: Path, *, config: RunConfig, progress: Progress = silent) -> FittedVisible:
+    """Trains where a face is hidden, and writes the file that ships; see docs/decisions/020-visible-face.md.
+
+    Args:
+        faces: Folder that ``synth`` has filled with its suite ``visible``.
+        out: The file, for the folder of packaged weights and its manifest.
+        config: How faces are found; steps, seed and threads of the training, which is always on the CPU.
+        progress: Told of every clip and of the training.
+
+    Raises:
+        ConfigError: The folder holds no clips, or none with faces.
+        TrainingError: Too few people, or the loss was lost.
+        MediaError: A clip can't be read, or the file can't be written.
+    """
+    from intracoder.media.atomic import atomic_path
+    from intracoder.nets.device import choose_compute
+    from intracoder.nets.visible import pack_visible
+    from intracoder.training.performances import FaceReader
+    from intracoder.training.visible import fit_visible as fit
+    from intracoder.training.visible_data import gather_faces
+
+    networks = face_networks(config.detect)
+    choose_compute("cpu", "32-true", config.train.threads)
+    gathered = gather_faces(faces, FaceReader(networks.detector, networks.landmarker), progress)
+    fitted = fit(gathered, steps=config.train.steps or VISIBLE_STEPS, seed=config.train.seed, progress=progress)
+    with atomic_path(out) as path:
+        path.write_bytes(pack_visible(fitted.net))
     return fitted

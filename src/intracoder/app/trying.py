@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PLAIN_REVISION: Final = 1
 """Raised when what the plain autoencoder draws changes: its outputs in benchmarks are then made again."""
-OURS_REVISION: Final = 5
+OURS_REVISION: Final = 6
 """The same for the intracoder. A change that both share raises both."""
 PLAIN_RENDER: Final[Mapping[str, Any]] = {
     "color": "reinhard",
@@ -33,6 +33,7 @@ PLAIN_RENDER: Final[Mapping[str, Any]] = {
     "relight": 0.0,
     "complexion": 0.0,
     "mouth": "source",
+    "cover": "none",
     "hairline": 1.0,
     "feather": 0.04,
     "detail": 0.0,

@@ -1,4 +1,4 @@
-"""Commands that make what the package learns from: synthetic people, base weights, the seating of faces."""
+"""Commands that make what the package learns from: synthetic people, base weights, where faces sit and show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intracoder.cli.screen import logged, progress_on, say
 
 def synth(
     *,
-    suite: Annotated[str, Parameter(help="benchmark, occluded, pretrain, seating, tiny, or a TOML file.")],
+    suite: Annotated[str, Parameter(help="benchmark, occluded, pretrain, seating, tiny, visible, or a TOML file.")],
     assets: Annotated[Path, Parameter(help="Folder of the VALID avatars (docs/synthetic.md).")],
     out: Annotated[Path, Parameter(help="Folder for clips, truths, masks and metadata.")],
     clips: Annotated[int | None, Parameter(help="Only the first so many clips.")] = None,
@@ -74,8 +74,30 @@ def fit_seating(
     say({"file": str(out), **numbers}, text, as_json=as_json)
 
 
+def fit_visible(
+    faces: Path,
+    *,
+    out: Annotated[Path, Parameter(help="File to write.")],
+    steps: Steps = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Learns where hair or a thing hides a face, on what: synth --suite visible."""
+    with logged(None), progress_on(quiet=quiet) as progress:
+        fitted = app.fit_visible(faces, out, config=resolved(config, set_, {"train.steps": steps}), progress=progress)
+    names = ("frames", "people", "held_out", "false_cover", "missed")
+    text = (
+        f"{out}: {fitted.frames} frames of {fitted.people} people; of people left out {fitted.false_cover:.1%} of the "
+        f"face called hidden, {fitted.missed:.1%} of what hides it missed"
+    )
+    say({"file": str(out), **{name: getattr(fitted, name) for name in names}}, text, as_json=as_json)
+
+
 def add_to(parent: App) -> None:
     """Registers these commands."""
     parent.command(synth)
     parent.command(pretrain)
     parent.command(fit_seating)
+    parent.command(fit_visible)

@@ -21,11 +21,11 @@ from intracoder.ops.detail import with_detail
 from intracoder.ops.eyes import with_eye_light
 from intracoder.ops.geometry import compose, rescale_matrix, transform_points, warp_from_crop, warp_to_crop
 from intracoder.ops.mask import combine_alpha, hull_mask, mouth_mask, skin_mask, surface_mask
-from intracoder.ops.mesh import mesh_warp
+from intracoder.ops.mesh import mesh_warp, spread_over
 from intracoder.ops.quality import match_sharpness
 from intracoder.ops.relight import LitFace, match_light
-from intracoder.protocols import Blender, ColorMatcher, Enhancer, Segmenter, Swapper
-from intracoder.records import Affine, Crops, Frame, Image, PlannedFace
+from intracoder.protocols import Blender, ColorMatcher, Enhancer, FaceSegmenter, Segmenter, Swapper
+from intracoder.records import Affine, Crops, Frame, Image, PlannedFace, Points
 
 _Crop: TypeAlias = UInt8[np.ndarray, "s s 3"]
 _GrownCrop: TypeAlias = UInt8[np.ndarray, "z z 3"]
@@ -37,6 +37,8 @@ TARGET_SLACK = 1.02
 """The target's hull is let out a little more than the source's: two landmark readings never agree exactly."""
 SKIN_COLORS = ("skin", "learned")
 """Colour matchings that compare skin with skin, and so have to know complexions."""
+UNKNOWN, KNOWN = 0.5, 0.9
+"""Share of the source's frames that show a point, from which its drawn face begins to show, and shows fully."""
 SURROUNDINGS = 2.0
 """Side of the picture in which people and hands are looked for / side of the crop."""
 
@@ -75,6 +77,7 @@ class Parts:
     blender: Blender
     person: Segmenter
     hand: Segmenter
+    visible: FaceSegmenter
 
 
 class Compositor:
@@ -151,7 +154,7 @@ class Compositor:
         """Alpha, sharpness, blend, and the way back into the frame."""
         crop, swapped, matched, enhanced = pictures
         enhanced = self._with_mouth(enhanced, crop, frame_to_crop, planned)
-        alpha = self._alpha(frame, planned, frame_to_crop, mask, len(crop))
+        alpha = self._alpha(frame, crop, planned, frame_to_crop, mask)
         sharpened = enhanced
         if self._config.sharpness and alpha.any():
             sharpened = match_sharpness(enhanced, crop, alpha, frame.index)
@@ -170,9 +173,10 @@ class Compositor:
         )
 
     def _alpha(
-        self, frame: Frame, planned: PlannedFace, frame_to_crop: Affine, predicted: _CropMask, size: int
+        self, frame: Frame, crop: _GrownCrop, planned: PlannedFace, frame_to_crop: Affine, predicted: _CropMask
     ) -> _GrownMask:
-        """Hull of both faces x the network's mask x the person without hands, feathered."""
+        """Hull of both faces x the network's mask x the person without hands and what hides the face, feathered."""
+        size = len(crop)
         feather_px = self._config.feather * size
         scale = self._config.mask_scale
         hulls = [
@@ -188,7 +192,18 @@ class Compositor:
         ]
         grown = cv2.resize(predicted, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         person, hand = self._visible(frame, frame_to_crop, size)
+        if self._config.cover == "target":
+            person = person * self._parts.visible.visible(crop, transform_points(planned.target_points, frame_to_crop))
+            person = person * self._known(transform_points(planned.swapped_points, frame_to_crop), size)
         return combine_alpha(np.minimum(*hulls), grown, person, hand, feather_px=feather_px / 4)
+
+    def _known(self, points: Points, size: int) -> _GrownMask:
+        """Where the source's footage shows its face: what its hair hid there is not laid over the target's."""
+        shown = self._parts.swapper.shown
+        if shown is None or shown.min() >= KNOWN:
+            return np.ones((size, size), np.float32)
+        shares = np.clip((shown - UNKNOWN) / (KNOWN - UNKNOWN), 0, 1).astype(np.float32)
+        return np.asarray(np.clip(spread_over(points, shares[:, None], size)[..., 0], 0, 1), dtype=np.float32)
 
     def _visible(self, frame: Frame, frame_to_crop: Affine, size: int) -> tuple[_GrownMask, _GrownMask]:
         """Person and hand masks of the crop, found in a wider picture around it."""

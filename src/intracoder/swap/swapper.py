@@ -39,9 +39,11 @@ from intracoder.records import (
     Image,
     PlannedFace,
     Points,
+    SurfaceShares,
     SwappedCrops,
 )
 from intracoder.swap.motion import shot_bounds, steady_heads, steady_rows, stretches
+from intracoder.swap.visible import LearnedVisibility, share_seen
 
 TEMPLATE: Final = "wide"
 CROP_SMOOTH_FRAMES: Final = 9
@@ -144,6 +146,14 @@ class IntracoderSwapper:
             return 0.0
         some = self._some_frames()
         return eye_excess(some.crops, some.points)
+
+    @functools.cached_property
+    def shown(self) -> SurfaceShares | None:
+        """How much of each point of the drawn face its footage shows, 0..1; None for the plain net."""
+        if not self._net.config.plane_channels:
+            return None
+        some = self._some_frames()
+        return share_seen(LearnedVisibility(), some.crops, some.points)
 
     def _some_frames(self) -> PersonFrames:
         """Stored frames that tell the person's colours."""

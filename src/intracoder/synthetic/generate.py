@@ -200,7 +200,7 @@ class _Run:
             self._scene, self._scene_key = Scene(plan.light, plan.camera, self._suite.quality), key
             if plan.track.occluder is not None:
                 self._scene.put_solid(solid_of(plan.track.occluder.shape))
-        self._scene.put_head(people.topology, head, people.region.vertices)
+        self._scene.put_head(people.topology, head, people.mask_weights(self._suite.mask))
         return self._scene
 
     def _tell(self, plan: ClipPlan) -> None:

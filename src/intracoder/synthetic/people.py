@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from intracoder.errors import ConfigError
 from intracoder.records import Image
 from intracoder.synthetic.avatar import load_avatar
 from intracoder.synthetic.head import Head, head_of
 from intracoder.synthetic.hybrid import put_face_on
-from intracoder.synthetic.region import FaceRegion, face_region
+from intracoder.synthetic.region import FaceRegion, face_region, head_weights
+from intracoder.synthetic.suite import MaskKind
 from intracoder.synthetic.topology import Topology
 
 _KEPT_HEADS: Final = 40
@@ -63,6 +65,14 @@ class People:
     def face_on(self, target: str, source: str) -> Head:
         """``target``'s head with ``source``'s inner face."""
         return put_face_on(self.head(target), self.head(source), self.region, self._tone)
+
+    def mask_weights(self, kind: MaskKind) -> Float64[np.ndarray, "v"]:
+        """How much of each vertex of the body part a mask shows."""
+        return self._head_weights if kind == "head" else self.region.vertices
+
+    @cached_property
+    def _head_weights(self) -> Float64[np.ndarray, "v"]:
+        return head_weights(self.reference)
 
     def _small(self, head: Head) -> Head:
         color, normal = (_scaled(image, self._texture_px) for image in (head.color, head.normal))

@@ -47,7 +47,9 @@ class ClipPlan:
         quality = dataclasses.replace(suite.quality, threads=0)
         everything = [dataclasses.asdict(part) for part in (self, quality)]
         people = [suite.people[name] for name in (self.person, self.track.person, suite.mesh_of)]
-        text = json.dumps([everything, people, suite.tone], sort_keys=True)
+        # only where it is not the usual one: what was rendered before there was a choice stays valid
+        mask = [] if suite.mask == "face" else [suite.mask]
+        text = json.dumps([everything, people, suite.tone, *mask], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -42,13 +42,30 @@ def face_region(topology: Topology, reference: Head) -> FaceRegion:
 
 def face_weights(reference: Head) -> Float64[np.ndarray, "v"]:
     """Weight of each vertex of the body part, 0..1: an egg about the nose, in distances between the eyes."""
-    positions = reference.parts[BODY].positions
+    depth = reference.parts[BODY].positions[:, 2]
     eye, distance = _eye_frame(reference)
-    offset = (positions - (eye + np.array([0.0, -0.5 * distance, 0.0]))) / distance
-    tall = np.where(offset[:, 1] > 0, offset[:, 1] / 1.18, offset[:, 1] / 1.52)
-    weight = _smooth(np.clip((1.12 - np.hypot(offset[:, 0] / 1.13, tall)) / 0.3, 0, 1))
-    front = np.clip((positions[:, 2] - (eye[2] - 1.05 * distance)) / (0.35 * distance), 0, 1)
+    weight = _smooth(np.clip((1.12 - _egg(reference)) / 0.3, 0, 1))
+    front = np.clip((depth - (eye[2] - 1.05 * distance)) / (0.35 * distance), 0, 1)
     return np.asarray(weight * front)
+
+
+def head_weights(reference: Head) -> Float64[np.ndarray, "v"]:
+    """Weight of each vertex of the body part, 0..1: a wider egg with forehead, temples, ears and chin in it.
+
+    Its edge is hard, since it tells skin from the rest and blends nothing.
+    """
+    depth = reference.parts[BODY].positions[:, 2]
+    eye, distance = _eye_frame(reference)
+    weight = np.clip((1.55 - _egg(reference)) / 0.05, 0, 1)
+    return np.asarray(weight * (depth > eye[2] - 1.9 * distance))
+
+
+def _egg(head: Head) -> Float64[np.ndarray, "v"]:
+    """How far each vertex of the body part is from the nose, seen from the front; 1 is an egg about the face."""
+    eye, distance = _eye_frame(head)
+    offset = (head.parts[BODY].positions - (eye + np.array([0.0, -0.5 * distance, 0.0]))) / distance
+    tall = np.where(offset[:, 1] > 0, offset[:, 1] / 1.18, offset[:, 1] / 1.52)
+    return np.asarray(np.hypot(offset[:, 0] / 1.13, tall))
 
 
 def _smooth(x: np.ndarray) -> np.ndarray:

@@ -15,9 +15,10 @@ from intracoder.synthetic.lights import Light
 from intracoder.synthetic.occluder import Occluder
 from intracoder.synthetic.quality import Quality
 
-PACKAGED: Final = ("benchmark", "occluded", "pretrain", "seating", "tiny")
+PACKAGED: Final = ("benchmark", "occluded", "pretrain", "seating", "tiny", "visible")
 """Suites that ship with the package."""
 Kind = Literal["own", "face", "full"]
+MaskKind = Literal["face", "head"]
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -123,6 +124,8 @@ class Suite:
     quality: Quality = field(default_factory=Quality)
     tone: float = 0.85
     """How far a face put on another head takes that head's skin tone, 0..1."""
+    mask: MaskKind = "face"
+    """face: the masks show the inner face. head: all of the head's skin that can be seen."""
     cameras: dict[str, Camera] = field(default_factory=dict)
     lights: dict[str, Light] = field(default_factory=dict)
     tracks: dict[str, Track] = field(default_factory=dict)
