@@ -25,7 +25,7 @@ from intracoder.nets.model_card import ModelCard, read_model
 from intracoder.ops.complexion import ENOUGH_FRAMES, measure_complexion
 from intracoder.ops.detail import regained
 from intracoder.ops.eyes import eye_excess
-from intracoder.ops.geometry import align_track, posed, transform_points, unposed
+from intracoder.ops.geometry import align_track, posed, rescale_matrix, transform_points, unposed, warp_to_crop
 from intracoder.ops.mask import eye_mask, surface_mask
 from intracoder.ops.seating import Seat
 from intracoder.ops.structure import combined
@@ -153,7 +153,9 @@ class IntracoderSwapper:
         if not self._net.config.plane_channels:
             return None
         some = self._some_frames()
-        return share_seen(LearnedVisibility(), some.crops, some.points)
+        window = rescale_matrix(np.eye(2, 3), "wide_margin", some.crops.shape[1], TEMPLATE, self.crop_px)
+        crops = [warp_to_crop(crop, window, self.crop_px) for crop in some.crops]
+        return share_seen(LearnedVisibility(), crops, [transform_points(row, window) for row in some.points])
 
     def _some_frames(self) -> PersonFrames:
         """Stored frames that tell the person's colours."""

@@ -17,6 +17,8 @@ from intracoder.ops.topology import SURFACE_COUNT
 from intracoder.protocols import FaceSegmenter
 from intracoder.records import Crops, Image, Mask, Points, SurfaceShares
 
+_HIDDEN, _SEEN = 0.35, 0.65
+"""Probability of a face up to which it counts as hidden, and from which as seen."""
 _GRAZING: Final = 0.2
 """Cosine to the viewer under which a point is not looked at."""
 _TAKEN_FOR_SEEN: Final = 0.5
@@ -36,10 +38,13 @@ class LearnedVisibility:
 
     @torch.inference_mode()
     def visible(self, crop: Image, points: Points) -> Mask:
-        """Probability, at the crop's size, that a pixel shows the face; outside of its outline it says nothing."""
+        """Whether a pixel shows the face, 0..1, at the crop's size; outside of its outline it says nothing.
+
+        The network's doubts count for the face: half-sure, it would let the target's nose shine through.
+        """
         logits = self._net(torch.from_numpy(_given(crop, points))[None])
         large = cv2.resize(logits.sigmoid()[0, 0].numpy(), crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        return np.clip(np.asarray(large, dtype=np.float32), 0.0, 1.0)
+        return np.clip((np.asarray(large, dtype=np.float32) - _HIDDEN) / (_SEEN - _HIDDEN), 0.0, 1.0)
 
 
 def share_seen(
