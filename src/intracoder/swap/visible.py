@@ -44,7 +44,7 @@ class LearnedVisibility:
         """
         logits = self._net(torch.from_numpy(_given(crop, points))[None])
         large = cv2.resize(logits.sigmoid()[0, 0].numpy(), crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        return np.clip((np.asarray(large, dtype=np.float32) - _HIDDEN) / (_SEEN - _HIDDEN), 0.0, 1.0)
+        return np.asarray(np.clip((large - _HIDDEN) / (_SEEN - _HIDDEN), 0.0, 1.0), dtype=np.float32)
 
 
 def share_seen(
