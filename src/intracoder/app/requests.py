@@ -62,14 +62,12 @@ class RenderRequest:
     """What the output is for."""
     config: RunConfig = field(default_factory=RunConfig)
     """The ``render`` part, and where the networks run."""
-    work: Path | None = None
-    """Folder for unfinished pieces; beside the face set by default."""
     record_id: uuid.UUID | None = None
     """Of the output; a new one by default."""
 
     def work_folder(self) -> Path:
-        """Where the unfinished pieces are."""
-        return self.work or self.target_set.parent / "render"
+        """Where unfinished pieces are: beside the face set."""
+        return self.target_set.parent / "render"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

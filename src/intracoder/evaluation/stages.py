@@ -38,7 +38,7 @@ def draw_stages(stages: FrameStages, planes: UInt8[np.ndarray, "n n p"] | None) 
         ("6  colour", "skin brought to the target's light", stages.matched),
         ("7  second network", "resolution doubled, fine detail, teeth", stages.enhanced),
         ("8  sharpness", "as sharp and grainy as the target", stages.sharpened),
-        ("9  alpha", "hulls, learned mask, person, hands", alpha),
+        ("9  alpha", "hulls, learned mask, hair, hands", alpha),
         ("10  blend", "laid over the crop", stages.blended),
         ("11  composite", "back in the frame", stages.composite),
         ("12  change", "difference to the frame, times two", _change(frame, stages.composite)),

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 from torch import Tensor
 
 from intracoder.errors import WeightsError
 from intracoder.nets.intracoder import Intracoder, IntracoderConfig, preset
 from intracoder.nets.people import DECODERS, FILM
+from intracoder.nets.tensor_file import packed_in_halves
 from intracoder.nets.weights import load_bytes
 
 BASE = "intracoder_base"
@@ -85,6 +86,4 @@ def read_base() -> dict[str, Tensor]:
 
 def pack_base(net: Intracoder) -> bytes:
     """A network with ``base_config`` as the file that ships: half precision, which halves it."""
-    halves = {name: value.detach().cpu().numpy().astype(np.float16) for name, value in net.state_dict().items()}
-    # safetensors writes memory as it lies, and a training's network lies channels last
-    return save({name: np.ascontiguousarray(half) for name, half in halves.items()})
+    return packed_in_halves(net)

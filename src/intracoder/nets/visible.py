@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 from torch import Tensor, nn
 
 from intracoder.errors import WeightsError
 from intracoder.nets.intracoder import GEOMETRY_CHANNELS, activate
+from intracoder.nets.tensor_file import packed_in_halves
 from intracoder.nets.weights import load_bytes
 
 VISIBLE = "visible_face"
@@ -93,5 +94,4 @@ def read_visible() -> VisibleNet:
 
 def pack_visible(net: VisibleNet) -> bytes:
     """The network as the file that ships, in half precision."""
-    halves = {name: value.detach().cpu().numpy().astype(np.float16) for name, value in net.state_dict().items()}
-    return save({name: np.ascontiguousarray(half) for name, half in halves.items()})
+    return packed_in_halves(net)

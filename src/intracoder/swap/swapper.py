@@ -158,7 +158,7 @@ class IntracoderSwapper:
         return share_seen(LearnedVisibility(), crops, [transform_points(row, window) for row in some.points])
 
     def _some_frames(self) -> PersonFrames:
-        """Stored frames that tell the person's colours."""
+        """Stored frames that tell what the person looks like."""
         frames = self._likeness.frames
         return frames.subset(spread_rows(len(frames), ENOUGH_FRAMES))
 
